@@ -1,0 +1,121 @@
+/**
+ * What several gateways agree on while calls are in flight: slots, lines, rates, sessions and conditions.
+ * None of it outlives the calls: losing it loses no money.
+ */
+export interface Coordinator {
+  /**
+   * Takes the user's slot and the key's together, or stands in the user's line for them.
+   * Rejects with the fault `line_full`, or with `signal.reason` as soon as the signal is aborted.
+   */
+  enter(caller: Caller, signal: AbortSignal): Promise<Slot>
+
+  /** Takes a slot of this account now, or not at all. */
+  take(account: AccountLimit): Promise<Slot | undefined>
+
+  /**
+   * Stands in the pool's line until one of the accounts has a free slot and is not resting. The next free slot goes to
+   * the next user in turn, to that user's oldest eligible entry. Rejects like `enter`.
+   */
+  wait(entry: LineEntry, signal: AbortSignal): Promise<{ readonly accountId: string; readonly slot: Slot }>
+
+  /** In the order asked. An account nobody has used yet has the calm condition. */
+  conditions(accountIds: readonly string[]): Promise<readonly Condition[]>
+
+  /** Replaces an account's condition by what `change` makes of it; may run `change` again if another node was quicker. */
+  change(accountId: string, change: (condition: Condition) => Condition): Promise<Condition>
+
+  /** The account a session is bound to; renews the binding. */
+  session(key: string, ttlMs: number): Promise<string | undefined>
+  bindSession(key: string, accountId: string, ttlMs: number): Promise<void>
+
+  /** Takes from every meter or from none; `retryAfterMs` says when the fullest has room. Buckets refill evenly over a minute. */
+  spend(
+    meters: readonly Meter[],
+  ): Promise<{ readonly granted: true } | { readonly granted: false; readonly name: string; readonly retryAfterMs: number }>
+
+  /** Corrects a meter afterwards, without a limit: gives back with a negative amount, takes what was used beyond. */
+  correct(meters: readonly Meter[]): Promise<void>
+}
+
+export interface Caller {
+  readonly userId: string
+  readonly keyId: string
+  /** 0 or less is no limit. */
+  readonly userSlots: number
+  readonly keySlots: number
+  readonly waitingMax: number
+}
+
+export interface AccountLimit {
+  readonly accountId: string
+  /** 0 or less is no limit. */
+  readonly slots: number
+}
+
+export interface LineEntry {
+  readonly pool: string
+  readonly userId: string
+  /** Those it may use. */
+  readonly accounts: readonly AccountLimit[]
+  readonly waitingMax: number
+  /** At most this many may wait for one account by a binding (a sticky session). */
+  readonly only?: { readonly name: string; readonly waitingMax: number }
+}
+
+/** Requests or tokens in a minute, named `user:…`, `key:…` or `account:…`. */
+export interface Meter {
+  readonly name: string
+  readonly perMinute: number
+  readonly amount: number
+}
+
+/** A right to run, given back when disposed of. Giving back twice gives back once. */
+export interface Slot extends AsyncDisposable {
+  readonly name: string
+}
+
+/** How an account fares now. Times are milliseconds since 1970. */
+export interface Condition {
+  readonly taken: number
+  readonly lastUsedMs: number
+  /** Nobody chooses it before then. */
+  readonly restingUntilMs: number
+  readonly restingWhy: string | null
+  /** Out until an operator says so or a probe succeeds: its quota is used up. */
+  readonly outSinceMs: number | null
+  /** Its credential was refused: the operator should look. */
+  readonly flagged: boolean
+  /** In a row, for the growing rests and the circuit. */
+  readonly failures: number
+  readonly authFailures: number
+  readonly overloads: number
+  /** The circuit is open since then; one probe at a time may pass from `probeAtMs` on. */
+  readonly circuitSinceMs: number | null
+  readonly probeAtMs: number
+  readonly probing: boolean
+  /** Exponential averages over recent attempts; 1 is all well. */
+  readonly successRate: number
+  readonly recentAttempts: number
+  readonly firstEventMs: number | null
+  /** Upstream model name → resting until. */
+  readonly modelRests: Readonly<Record<string, number>>
+}
+
+export const calm: Condition = {
+  taken: 0,
+  lastUsedMs: 0,
+  restingUntilMs: 0,
+  restingWhy: null,
+  outSinceMs: null,
+  flagged: false,
+  failures: 0,
+  authFailures: 0,
+  overloads: 0,
+  circuitSinceMs: null,
+  probeAtMs: 0,
+  probing: false,
+  successRate: 1,
+  recentAttempts: 0,
+  firstEventMs: null,
+  modelRests: {},
+}
