@@ -1,0 +1,152 @@
+import type { Asked, CountTokens } from './asked.ts'
+import { type Output, type Part, planOutput } from './output.ts'
+import type { Script } from './script.ts'
+import { nothingUsed, type TokenUsage } from './usage.ts'
+
+/** All that one answer will be, before any of it is sent. */
+export interface Answer {
+  readonly id: string
+  readonly createdAtSeconds: number
+  readonly model: string
+  /** The tier that is reported at the end; until then the asked one is. */
+  readonly tier: string
+  readonly asked: Asked
+  readonly script: Script
+  readonly output: Output
+  readonly used: TokenUsage
+}
+
+export type ResponseStatus = 'in_progress' | 'completed' | 'incomplete' | 'failed'
+
+export type Item = Record<string, unknown> & { readonly id: string; readonly type: string }
+
+/** What a response says that it does not know from the start. */
+export interface Ending {
+  readonly status: ResponseStatus
+  readonly items: readonly Item[]
+  /** undefined leaves the field out. */
+  readonly usage: Readonly<Record<string, unknown>> | null | undefined
+  readonly webSearches: number
+}
+
+export interface AnswerMaking {
+  /** Makes the ids of the response and its items; unique. */
+  readonly suffix: string
+  /** Tokens of the remembered context that `previous_response_id` names. */
+  readonly contextTokens: number
+  readonly countTokens: CountTokens
+}
+
+export function makeAnswer(asked: Asked, script: Script, making: AnswerMaking): Answer {
+  const output = planOutput(script, making.suffix, {
+    maxTokens: asked.maxOutputTokens ?? Number.POSITIVE_INFINITY,
+    countTokens: making.countTokens,
+  })
+  return {
+    id: `resp_${making.suffix}`,
+    createdAtSeconds: Math.floor(Date.now() / 1000),
+    model: script.model ?? asked.model,
+    tier: script.serviceTier ?? (asked.serviceTier === 'auto' ? 'default' : asked.serviceTier),
+    asked,
+    script,
+    output,
+    used: usedBy(asked.inputTokens + making.contextTokens, script, output),
+  }
+}
+
+/** With the whole input: a model reads all of it before its first word. */
+export function usedBy(
+  inputTokens: number,
+  script: Script,
+  made: { readonly tokens: number; readonly reasoningTokens: number; readonly webSearches: number },
+): TokenUsage {
+  return {
+    ...nothingUsed,
+    inputTokens,
+    cachedTokens: script.cachedTokens ?? 0,
+    cacheWriteTokens: script.cacheWriteTokens ?? 0,
+    outputTokens: made.tokens,
+    reasoningTokens: made.reasoningTokens,
+    webSearches: made.webSearches,
+  }
+}
+
+/** The status that a whole answer has in its terminal event or JSON body. */
+export function finalStatus({ output, script }: Answer): ResponseStatus {
+  if (script.end === 'failed' || script.end === 'error') return 'failed'
+  return script.end === 'incomplete' || !output.isWhole ? 'incomplete' : 'completed'
+}
+
+export function failureOf(script: Script): { code: string; message: string; param: string | null } {
+  const { code, message, param } = script.failure ?? {}
+  return { code: code ?? 'server_error', message: message ?? 'The server had an error processing your request.', param: param ?? null }
+}
+
+/** The response object of lifecycle events and JSON bodies. */
+export function responseObject(answer: Answer, ending: Ending): Record<string, unknown> {
+  const { asked, script } = answer
+  const { fields } = asked
+  const { status } = ending
+  const conversation = script.conversation ?? asked.conversationId
+  const { code, message } = failureOf(script)
+  return {
+    id: answer.id,
+    object: 'response',
+    created_at: answer.createdAtSeconds,
+    status,
+    background: false,
+    completed_at: status === 'completed' ? Math.floor(Date.now() / 1000) : null,
+    ...(conversation !== undefined && { conversation: { id: conversation } }),
+    error: status === 'failed' ? { code, message } : null,
+    incomplete_details: status === 'incomplete' ? { reason: 'max_output_tokens' } : null,
+    instructions: fields.instructions ?? null,
+    max_output_tokens: asked.maxOutputTokens ?? null,
+    max_tool_calls: fields.max_tool_calls ?? null,
+    model: answer.model,
+    output: ending.items,
+    parallel_tool_calls: fields.parallel_tool_calls ?? true,
+    previous_response_id: asked.previousResponseId ?? null,
+    prompt_cache_key: fields.prompt_cache_key ?? null,
+    reasoning: { effort: null, summary: null, ...asObject(fields.reasoning) },
+    safety_identifier: fields.safety_identifier ?? null,
+    service_tier: status === 'in_progress' ? asked.serviceTier : answer.tier,
+    store: asked.store,
+    temperature: fields.temperature ?? 1,
+    text: { format: { type: 'text' }, verbosity: 'medium', ...asObject(fields.text) },
+    tool_choice: fields.tool_choice ?? 'auto',
+    ...(status !== 'in_progress' && ending.webSearches > 0 && { tool_usage: { web_search: { num_requests: ending.webSearches } } }),
+    tools: fields.tools ?? [],
+    top_logprobs: 0,
+    top_p: fields.top_p ?? 1,
+    truncation: fields.truncation ?? 'disabled',
+    ...(ending.usage !== undefined && { usage: ending.usage }),
+    user: fields.user ?? null,
+    metadata: fields.metadata ?? {},
+  }
+}
+
+/** A part as an output item, finished. */
+export function finishedItem(part: Part): Item {
+  const status = part.isWhole ? 'completed' : 'incomplete'
+  const { id, text } = part
+  switch (part.kind) {
+    case 'reasoning':
+      return { id, type: 'reasoning', summary: [{ type: 'summary_text', text }] }
+    case 'search':
+      return { id, type: 'web_search_call', status, action: { type: 'search', query: text, queries: [text] } }
+    case 'image':
+      return { id, type: 'image_generation_call', status, result: 'AAAA' }
+    case 'message':
+      return { id, type: 'message', status, role: 'assistant', content: [textContent(text)] }
+    case 'call':
+      return { id, type: 'function_call', status, name: part.name, call_id: id.replace('fc_', 'call_'), arguments: text }
+  }
+}
+
+export function textContent(text: string): Record<string, unknown> {
+  return { type: 'output_text', annotations: [], logprobs: [], text }
+}
+
+function asObject(value: unknown): object {
+  return typeof value === 'object' && value !== null ? value : {}
+}
