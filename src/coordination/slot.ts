@@ -1,0 +1,14 @@
+import type { Slot } from './coordinator.ts'
+
+/** A slot that is given back once, however often it is disposed of. */
+export function newSlot(name: string, giveBack: () => void): Slot {
+  let held = true
+  return {
+    name,
+    async [Symbol.asyncDispose]() {
+      if (!held) return
+      held = false
+      giveBack()
+    },
+  }
+}

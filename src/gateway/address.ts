@@ -1,0 +1,22 @@
+import type { IncomingMessage } from 'node:http'
+import type { BlockList } from 'node:net'
+import { hasAddress } from '../lib/address.ts'
+
+/**
+ * Who is at the other end. The socket says, unless it is a configured proxy: then the last address in
+ * `x-forwarded-for` that no configured proxy has. Anybody can write that header; only a trusted proxy is believed.
+ */
+export function addressOf(request: IncomingMessage, trustedProxies: BlockList | undefined): string {
+  const peer = plain(request.socket.remoteAddress ?? '')
+  if (trustedProxies === undefined || !hasAddress(trustedProxies, peer)) return peer
+  const header = request.headers['x-forwarded-for']
+  const hops = (Array.isArray(header) ? header.join(',') : (header ?? '')).split(',').map(hop => plain(hop.trim()))
+  for (const hop of hops.reverse()) {
+    if (hop !== '' && !hasAddress(trustedProxies, hop)) return hop
+  }
+  return peer
+}
+
+function plain(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, '')
+}

@@ -1,0 +1,213 @@
+import type { Slot } from '../coordination/coordinator.ts'
+import { runningSubscription } from '../directory/principals.ts'
+import type { Principal } from '../directory/snapshot.ts'
+import { type HoldSize, outputCeilingFor, sizeHold } from '../ledger/hold.ts'
+import type { Funds, HeldCall, HoldRequest } from '../ledger/steps.ts'
+import { subscriptionFunds } from '../ledger/subscription.ts'
+import { Fault } from '../lib/fault.ts'
+import { authenticateAgain } from './authenticate.ts'
+import type { Bound } from './bind.ts'
+import { metersOf } from './choose.ts'
+import type { Client } from './client.ts'
+import type { Gateway } from './gateway.ts'
+import { patience } from './patience.ts'
+import type { Call, Offer } from './read-call.ts'
+import type { Receipt } from './receipt.ts'
+
+/** Leave to proceed: a slot of the caller's, and money set aside. Disposing gives back what was not handed on. */
+export interface Admission extends AsyncDisposable {
+  readonly principal: Principal
+  readonly call: Call
+  readonly receipt: Receipt
+  readonly offer: Offer
+  readonly hold: Hold
+  /** The only account that may take the call, when it refers to something that only that one has. */
+  readonly boundTo: string | undefined
+  /** What `max_output_tokens` must be lowered to, or written as. */
+  readonly outputCeiling: number | undefined
+  /** All waits of the call after its user's slot end then, in the clock's elapsed milliseconds. */
+  readonly waitUntilMs: number
+  /** The hold is somebody else's to end: settled, or taken by the drain. */
+  handOver(): void
+}
+
+/** Money set aside, and what is needed to end it. */
+export interface Hold {
+  readonly funds: Funds
+  readonly call: HeldCall
+  readonly meters: readonly { readonly name: string; readonly perMinute: number; readonly amount: number }[]
+}
+
+export type Asking = { readonly principal: Principal; readonly call: Call; readonly bound: Bound; readonly receipt: Receipt }
+
+type Parts = Pick<Gateway, 'coordinator' | 'ledger' | 'books' | 'directory' | 'clock' | 'settings' | 'closing' | 'leaseId'>
+
+/** First a look at the money, then the line, then the slot, then the hold: while one waits, nothing of theirs is set aside. */
+export async function admit(asking: Asking, client: Client, gateway: Parts): Promise<Admission> {
+  const { principal, call, bound, receipt } = asking
+  const plan = await firstAffordable(asking, gateway)
+  receipt.groupId = plan.offer.group.id
+  await using scope = new AsyncDisposableStack()
+  scope.use(await standInLine(asking, client, gateway))
+  const now = await authenticateAgain(client, gateway)
+  const meters = await spendRates(now, call, gateway)
+  const request = holdRequest(asking, plan, gateway)
+  const granted = await placeHold(request, meters, gateway)
+  receipt.held = granted
+  let isOurs = true
+  scope.defer(async () => {
+    if (isOurs) gateway.books.release(request)
+  })
+  const outputCeiling = outputCeilingFor(granted, plan.size)
+  receipt.outputLoweredTo = outputCeiling ?? null
+  receipt.instructionsAdded = call.instructions !== undefined
+
+  const kept = scope.move()
+  return {
+    principal,
+    call,
+    receipt,
+    offer: plan.offer,
+    hold: { funds: plan.funds, call: request, meters },
+    boundTo: bound.accountId,
+    outputCeiling,
+    waitUntilMs: gateway.clock.elapsedMs() + gateway.settings.lineTimeoutMs,
+    handOver() {
+      isOurs = false
+      receipt.isBooked = true
+    },
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  }
+}
+
+/** A group that can take the call, whose money it takes, and how much. */
+interface Plan {
+  readonly offer: Offer
+  readonly funds: Funds
+  readonly size: HoldSize
+}
+
+/** The first of the key's groups that the caller can pay for now. Nothing is written; the last refusal is what they hear. */
+async function firstAffordable(asking: Asking, gateway: Parts): Promise<Plan> {
+  let refusal = new Fault('money_short')
+  for (const offer of asking.bound.offers) {
+    const funds = fundsFor(offer, asking)
+    if (funds === undefined) continue
+    const size = sizeFor(offer, asking, gateway)
+    const shortage = await orBooksAway(shortageNow(funds, size.floor, gateway))
+    if (shortage === undefined) return { offer, funds, size }
+    refusal = shortage
+  }
+  throw refusal
+}
+
+function fundsFor({ group }: Offer, { principal, receipt }: Asking): Funds | undefined {
+  if (group.pays === 'balance') return { kind: 'wallet', walletId: principal.user.walletId }
+  const subscription = runningSubscription(principal, group.id, receipt.beganAtMs)
+  return subscription && subscriptionFunds(subscription, receipt.beganAtMs)
+}
+
+function sizeFor({ group, servers }: Offer, { call, bound, receipt }: Asking, { directory }: Parts): HoldSize {
+  const { priceBook } = directory.snapshot()
+  const inputTokens = call.inputTokens + bound.contextTokens
+  const asked = call.facts.serviceTier
+  const prices = new Set(
+    servers.flatMap(({ account, model }) => {
+      const tier = asked === undefined || asked === 'auto' ? account.defaultTier : asked
+      return priceBook.dearest({ model, tiers: [tier], contextTokens: inputTokens, atMs: receipt.beganAtMs })
+    }),
+  )
+  return sizeHold({ inputTokens, ceiling: call.facts.maxOutputTokens, prices: [...prices], multiplier: group.multiplier })
+}
+
+async function shortageNow(funds: Funds, floor: bigint, { ledger }: Parts): Promise<Fault | undefined> {
+  if (funds.kind === 'wallet') {
+    const wallet = await ledger.free(funds.walletId)
+    return wallet === undefined || floor > wallet.balance - wallet.held ? new Fault('money_short') : undefined
+  }
+  const { room, window } = await ledger.room(funds)
+  return room !== null && window !== null && floor > room ? windowUsed(windowNames[window.kind], window.endsAtMs) : undefined
+}
+
+async function standInLine(
+  { principal, receipt }: Asking,
+  client: Client,
+  { coordinator, clock, settings, closing }: Parts,
+): Promise<Slot> {
+  const { user, key } = principal
+  const startedMs = clock.elapsedMs()
+  const limit = user.concurrency > 0 ? user.concurrency : (key.concurrency ?? 0)
+  const caller = {
+    userId: user.id,
+    keyId: key.id,
+    userSlots: user.concurrency,
+    keySlots: key.concurrency ?? 0,
+    waitingMax: Math.max(limit, 1) + settings.lineExtra,
+  }
+  const tooLong = () => new Fault('line_timeout_user')
+  using waiting = patience([client.left, closing], { clock, ms: settings.lineTimeoutMs, tooLong })
+  try {
+    return await coordinator.enter(caller, waiting.signal)
+  } finally {
+    receipt.lineMs = clock.elapsedMs() - startedMs
+  }
+}
+
+/** Rejected calls consume no rate: it is spent here, once nothing but the money can refuse any more. */
+async function spendRates({ user, key }: Principal, call: Call, { coordinator }: Parts) {
+  const tokens = call.inputTokens
+  const meters = [...metersOf(`user:${user.id}`, user, tokens), ...metersOf(`key:${key.id}`, key, tokens)]
+  if (meters.length === 0) return meters
+  const answer = await coordinator.spend(meters)
+  if (answer.granted) return meters
+  const full = meters.find(({ name }) => name === answer.name)!
+  const [whose = '', , what = ''] = full.name.split(':')
+  throw new Fault('rate_exceeded', { values: { whose, what, limit: full.perMinute }, retryAfterSeconds: answer.retryAfterMs / 1000 })
+}
+
+function holdRequest({ principal, call, receipt }: Asking, { offer, funds, size }: Plan, { leaseId }: Parts): HoldRequest {
+  return {
+    callId: receipt.id,
+    funds,
+    floor: size.floor,
+    want: size.want,
+    halfOfFree: size.halfOfFree,
+    leaseId,
+    userId: principal.user.id,
+    keyId: principal.key.id,
+    groupId: offer.group.id,
+    model: call.facts.model,
+    path: receipt.path,
+    address: receipt.address,
+    stream: call.facts.stream,
+    beganAtMs: receipt.beganAtMs,
+  }
+}
+
+async function placeHold(request: HoldRequest, meters: Hold['meters'], gateway: Parts): Promise<bigint> {
+  const giveBackRates = () => gateway.coordinator.correct(meters.map(meter => ({ ...meter, amount: -meter.amount })))
+  try {
+    const held = await orBooksAway(gateway.ledger.hold(request))
+    if ('granted' in held) return held.granted
+    throw held.refused === 'short' ? new Fault('money_short') : windowUsed(held.window, held.resetsAtMs)
+  } catch (error) {
+    await giveBackRates()
+    // Whether the hold took effect is not known: if it did, nobody else would end it.
+    if (error instanceof Fault && error.fault === 'books_away') gateway.books.release(request)
+    throw error
+  }
+}
+
+async function orBooksAway<Result>(asked: Promise<Result>): Promise<Result> {
+  try {
+    return await asked
+  } catch (error) {
+    throw new Fault('books_away', { cause: error })
+  }
+}
+
+const windowNames = { daily: 'Daily', weekly: 'Weekly', monthly: 'Monthly' } as const
+
+function windowUsed(window: string, resetsAtMs: number): Fault {
+  return new Fault('window_used', { values: { window, resetsAt: new Date(resetsAtMs).toISOString() } })
+}

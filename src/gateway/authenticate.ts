@@ -1,0 +1,73 @@
+import type { BlockList } from 'node:net'
+import type { Key } from '../directory/entities.ts'
+import { type Directory, isLive, type Principal } from '../directory/snapshot.ts'
+import { blockListOf, hasAddress } from '../lib/address.ts'
+import { Fault } from '../lib/fault.ts'
+import type { Client } from './client.ts'
+import type { Gateway } from './gateway.ts'
+import type { Receipt } from './receipt.ts'
+
+/** Who is asking. Cheap when the answer is no: agents ask again six times. */
+export async function authenticate(
+  client: Client,
+  receipt: Receipt,
+  { directory, clock }: Pick<Gateway, 'directory' | 'clock'>,
+): Promise<Principal> {
+  if (hasQueryKey(client.request.url ?? '')) throw new Fault('query_key')
+  const secret = secretOf(client)
+  if (secret === undefined) throw new Fault('key_invalid')
+  const principal = await principalOf(secret, directory)
+  receipt.principal = principal
+  if (!isLive(principal, clock.nowMs())) throw new Fault('key_invalid')
+  if (!isAllowed(principal.key, client.address)) throw new Fault('address_denied')
+  return principal
+}
+
+/** The principal as it stands now: what was revoked while one stood in line is gone when its turn comes. */
+export async function authenticateAgain(client: Client, parts: Pick<Gateway, 'directory' | 'clock'>): Promise<Principal> {
+  const now = await principalOf(secretOf(client) ?? '', parts.directory)
+  if (!isLive(now, parts.clock.nowMs())) throw new Fault('key_invalid')
+  return now
+}
+
+async function principalOf(secret: string, directory: Directory): Promise<Principal> {
+  let found: Principal | 'unknown'
+  try {
+    found = await directory.principalOf(secret)
+  } catch (error) {
+    // The books are away. That is no reason to call a good key a bad one.
+    throw new Fault('books_away', { cause: error })
+  }
+  if (found === 'unknown') throw new Fault('key_invalid')
+  return found
+}
+
+function hasQueryKey(url: string): boolean {
+  const at = url.indexOf('?')
+  if (at === -1) return false
+  const query = new URLSearchParams(url.slice(at))
+  return query.has('key') || query.has('api_key')
+}
+
+function secretOf(client: Client): string | undefined {
+  const bearer = /^Bearer +(\S+) *$/i.exec(client.header('authorization') ?? '')?.[1]
+  return bearer ?? client.header('x-api-key')?.trim()
+}
+
+/** The lists of a key, read once; the directory makes a new key object when they change. */
+const listsOf = new WeakMap<Key, { allow: BlockList | undefined; deny: BlockList | undefined }>()
+
+function isAllowed(key: Key, address: string): boolean {
+  if (key.allowAddresses.length === 0 && key.denyAddresses.length === 0) return true
+  let lists = listsOf.get(key)
+  if (lists === undefined) {
+    lists = { allow: listOrNone(key.allowAddresses), deny: listOrNone(key.denyAddresses) }
+    listsOf.set(key, lists)
+  }
+  if (lists.deny && hasAddress(lists.deny, address)) return false
+  return lists.allow === undefined || hasAddress(lists.allow, address)
+}
+
+function listOrNone(ranges: readonly string[]): BlockList | undefined {
+  return ranges.length === 0 ? undefined : blockListOf(ranges)
+}

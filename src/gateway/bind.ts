@@ -1,0 +1,49 @@
+import type { Principal } from '../directory/snapshot.ts'
+import { Fault } from '../lib/fault.ts'
+import type { Gateway } from './gateway.ts'
+import type { Call, Offer } from './read-call.ts'
+
+/** What a call that refers to something kept upstream is bound to. */
+export interface Bound {
+  readonly accountId: string | undefined
+  /** Tokens of the stored context, as that response used them. */
+  readonly contextTokens: number
+  readonly offers: readonly Offer[]
+}
+
+/**
+ * Looks up the owners of the ids that the call refers to. Another user's id is answered exactly as an unknown one: by us,
+ * with the same words, after the same one look-up. An item that nobody owns goes upstream, whose 400 is relayed.
+ */
+export async function bind(call: Call, { user }: Principal, { owners }: Pick<Gateway, 'owners'>): Promise<Bound> {
+  const { previousResponseId, conversationId, itemReferences, fileIds } = call.facts
+  const required = [previousResponseId, conversationId].filter(id => id !== undefined)
+  const ids = [...new Set([...required, ...itemReferences, ...fileIds])]
+  if (ids.length === 0) return { accountId: undefined, contextTokens: 0, offers: call.offers }
+
+  const found = await owners.ownersOf(ids).catch(error => {
+    throw new Fault('books_away', { cause: error })
+  })
+  const isMine = (id: string) => found.get(id)?.userId === user.id
+  if (previousResponseId !== undefined && !isMine(previousResponseId)) {
+    throw new Fault('response_not_found', { values: { id: previousResponseId } })
+  }
+  if (conversationId !== undefined && !isMine(conversationId)) {
+    throw new Fault('conversation_not_found', { values: { id: conversationId } })
+  }
+  const foreign = [...itemReferences, ...fileIds].find(id => found.has(id) && !isMine(id))
+  if (foreign !== undefined) throw new Fault('item_not_found', { values: { id: foreign } })
+
+  const accountIds = new Set([...found.values()].map(({ accountId }) => accountId))
+  if (accountIds.size > 1) throw new Fault('context_split')
+  const [accountId] = accountIds
+  const contextTokens = required.reduce((sum, id) => sum + (found.get(id)?.contextTokens ?? 0), 0)
+  return { accountId, contextTokens, offers: accountId === undefined ? call.offers : offersWith(accountId, call.offers) }
+}
+
+function offersWith(accountId: string, offers: readonly Offer[]): Offer[] {
+  const having = offers.filter(({ servers }) => servers.some(({ account }) => account.id === accountId))
+  if (having.length > 0) return having
+  const why = 'the account that holds what this call refers to no longer serves this key'
+  throw new Fault('accounts_unavailable', { values: { why } })
+}

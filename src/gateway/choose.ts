@@ -1,0 +1,202 @@
+import { createHash } from 'node:crypto'
+import type { Condition, Slot } from '../coordination/coordinator.ts'
+import { Fault } from '../lib/fault.ts'
+import { type Candidate, type Readiness, readinessOf, restsUntilMs, whyNot } from '../upstreams/account.ts'
+import { withProbe } from '../upstreams/rest.ts'
+import { isSlow, leastBad, leastLoaded } from '../upstreams/select.ts'
+import type { Admission } from './admit.ts'
+import type { Client } from './client.ts'
+import type { Gateway } from './gateway.ts'
+import { patience } from './patience.ts'
+import type { Server } from './read-call.ts'
+
+/** An account for one attempt, with its slot. */
+export interface Chosen {
+  readonly server: Server
+  readonly slot: Slot
+}
+
+/** Nobody can be asked now. */
+export interface Nobody {
+  readonly why: string
+  /** Until the first rest of any of them ends; undefined when none rests. */
+  readonly restEndsInMs: number | undefined
+}
+
+type Parts = Pick<Gateway, 'coordinator' | 'clock' | 'chance' | 'settings' | 'closing' | 'metrics'>
+
+/** Chooses accounts for the attempts of one call, in the order of SPEC 1.5. Remembers whom it already gave. */
+export class Chooser {
+  readonly #admission: Admission
+  readonly #client: Client
+  readonly #parts: Parts
+  readonly #tried = new Set<string>()
+  readonly #servers: readonly Server[]
+  readonly sessionKey: string | undefined
+  #stickyAsked = false
+
+  constructor(admission: Admission, client: Client, parts: Parts) {
+    this.#admission = admission
+    this.#client = client
+    this.#parts = parts
+    const { servers } = admission.offer
+    this.#servers = admission.boundTo === undefined ? servers : servers.filter(({ account }) => account.id === admission.boundTo)
+    this.sessionKey = sessionKeyOf(client, admission)
+  }
+
+  /** An account not yet tried, with its slot, at once or after standing in the pool's line. */
+  async next(): Promise<Chosen | Nobody> {
+    for (;;) {
+      const candidates = await this.#candidates()
+      const chosen = (await this.#sticky(candidates)) ?? (await this.#free(candidates)) ?? (await this.#inLine(candidates))
+      if (chosen === 'again') continue
+      if (chosen !== undefined) this.#tried.add(chosen.server.account.id)
+      return chosen ?? this.#nobody(await this.#candidates('tried too'))
+    }
+  }
+
+  /** The account that was tried last, once more: its slot, or undefined when it is taken meanwhile. */
+  async again({ account }: Server): Promise<Slot | undefined> {
+    return this.#parts.coordinator.take({ accountId: account.id, slots: account.concurrency })
+  }
+
+  /** When and why nobody can be asked, whoever was tried. */
+  async nobody(): Promise<Nobody> {
+    return this.#nobody(await this.#candidates('tried too'))
+  }
+
+  async #candidates(scope: 'untried' | 'tried too' = 'untried'): Promise<Candidate[]> {
+    const servers = scope === 'untried' ? this.#servers.filter(({ account }) => !this.#tried.has(account.id)) : this.#servers
+    const conditions = await this.#parts.coordinator.conditions(servers.map(({ account }) => account.id))
+    return servers.map((server, i) => ({ ...server, condition: conditions[i]! }))
+  }
+
+  /** The account whose prompt cache is warm; if it is only full, a short wait for it is worth the while. */
+  async #sticky(candidates: readonly Candidate[]): Promise<Chosen | undefined> {
+    if (this.sessionKey === undefined || this.#stickyAsked || this.#admission.boundTo !== undefined) return undefined
+    this.#stickyAsked = true
+    const { coordinator, settings, clock } = this.#parts
+    const accountId = await coordinator.session(this.sessionKey, settings.sessionTtlMs)
+    const warm = candidates.find(({ account }) => account.id === accountId)
+    if (warm === undefined) return undefined
+    const others = candidates.filter(other => other !== warm && readinessOf(other, clock.nowMs()) === 'free')
+    if (isSlow(warm, others)) return undefined
+    const readiness = readinessOf(warm, clock.nowMs())
+    if (readiness === 'free') return this.#take(warm, readiness)
+    if (readiness !== 'full') return undefined
+    return this.#waitFor([warm], {
+      ms: settings.stickyWaitMs,
+      only: { name: `sticky:${warm.account.id}`, waitingMax: settings.stickyWaiting },
+    })
+  }
+
+  async #free(candidates: readonly Candidate[]): Promise<Chosen | 'again' | undefined> {
+    const nowMs = this.#parts.clock.nowMs()
+    const ready = new Map(candidates.map(candidate => [candidate, readinessOf(candidate, nowMs)]))
+    const of = (...wanted: Readiness[]) => candidates.filter(candidate => wanted.includes(ready.get(candidate)!))
+    const best =
+      leastLoaded(of('free', 'probe'), this.#parts.chance) ??
+      (of('full').length === 0 ? leastBad(of('circuit'), this.#parts.chance) : undefined)
+    if (best === undefined) return undefined
+    // Another call was quicker: look again.
+    return (await this.#take(best, ready.get(best)!)) ?? 'again'
+  }
+
+  async #inLine(candidates: readonly Candidate[]): Promise<Chosen | undefined> {
+    const nowMs = this.#parts.clock.nowMs()
+    if (!candidates.some(candidate => readinessOf(candidate, nowMs) === 'full')) return undefined
+    const eligible = candidates.filter(candidate => ['full', 'resting', 'circuit'].includes(readinessOf(candidate, nowMs)))
+    return this.#waitFor(eligible, {})
+  }
+
+  async #take(candidate: Candidate, readiness: Readiness): Promise<Chosen | undefined> {
+    const { account, model } = candidate
+    if (readiness === 'probe' && !(await this.#claimProbe(account.id))) return undefined
+    if (!(await this.#mayRate(candidate))) return undefined
+    const slot = await this.#parts.coordinator.take({ accountId: account.id, slots: account.concurrency })
+    return slot && { server: { account, model }, slot }
+  }
+
+  /** One probe at a time: whoever finds the mark already set is too late. */
+  async #claimProbe(accountId: string): Promise<boolean> {
+    let isMine = false
+    await this.#parts.coordinator.change(accountId, condition => {
+      isMine = !condition.probing
+      return withProbe(condition)
+    })
+    return isMine
+  }
+
+  async #waitFor(
+    candidates: readonly Candidate[],
+    { ms, only }: { ms?: number; only?: { name: string; waitingMax: number } },
+  ): Promise<Chosen | undefined> {
+    const { coordinator, settings, clock, closing } = this.#parts
+    this.#client.commentEvery(this.#admission.call.facts.stream ? settings.waitingCommentMs : 0)
+    const leftMs = this.#admission.waitUntilMs - clock.elapsedMs()
+    const isShort = ms !== undefined && ms < leftMs
+    const tooLong = new Fault('line_timeout_account')
+    using waiting = patience([this.#client.left, closing], { clock, ms: isShort ? ms : leftMs, tooLong: () => tooLong })
+    const { principal, offer } = this.#admission
+    const accounts = candidates.map(({ account }) => ({ accountId: account.id, slots: account.concurrency }))
+    const entry = { pool: offer.group.id, userId: principal.user.id, accounts, waitingMax: settings.poolWaitingMax }
+    const startedMs = clock.elapsedMs()
+    try {
+      const { accountId, slot } = await coordinator.wait(only ? { ...entry, only } : entry, waiting.signal)
+      const found = candidates.find(({ account }) => account.id === accountId)!
+      return { server: { account: found.account, model: found.model }, slot }
+    } catch (error) {
+      // A warm cache was worth a little waiting, and no more.
+      const isOnlyStickiness = only !== undefined && error instanceof Fault && (error === tooLong ? isShort : error.fault === 'line_full')
+      if (isOnlyStickiness) return undefined
+      throw error
+    } finally {
+      this.#admission.receipt.lineMs += clock.elapsedMs() - startedMs
+    }
+  }
+
+  /** An account's own rates steer the choice: one that has no room this minute rests until it has. */
+  async #mayRate({ account }: Candidate): Promise<boolean> {
+    if (account.requestsPerMinute === null && account.tokensPerMinute === null) return true
+    const { coordinator, clock } = this.#parts
+    const answer = await coordinator.spend(metersOf(`account:${account.id}`, account, this.#admission.call.inputTokens))
+    if (answer.granted) return true
+    const untilMs = clock.nowMs() + answer.retryAfterMs
+    await coordinator.change(account.id, condition => ({
+      ...condition,
+      probing: false,
+      restingUntilMs: Math.max(condition.restingUntilMs, untilMs),
+      restingWhy: 'its own rate',
+    }))
+    return false
+  }
+
+  #nobody(candidates: readonly Candidate[]): Nobody {
+    const nowMs = this.#parts.clock.nowMs()
+    const ends = candidates.map(candidate => restsUntilMs(candidate, nowMs)).filter(end => end !== undefined)
+    const why =
+      candidates.length === 0 ? 'the account that holds what this call refers to no longer serves this key' : whyNot(candidates, nowMs)
+    return { why, restEndsInMs: ends.length === 0 ? undefined : Math.min(...ends) - nowMs }
+  }
+}
+
+/** The meters of whoever has rates: one request, and so many tokens. */
+export function metersOf(name: string, rates: { requestsPerMinute: number | null; tokensPerMinute: number | null }, tokens: number) {
+  const meters = []
+  if (rates.requestsPerMinute !== null) meters.push({ name: `${name}:requests`, perMinute: rates.requestsPerMinute, amount: 1 })
+  if (rates.tokensPerMinute !== null) meters.push({ name: `${name}:tokens`, perMinute: rates.tokensPerMinute, amount: tokens })
+  return meters
+}
+
+/** What the client calls its session, hashed with the user so that nobody lands in another's. */
+function sessionKeyOf(client: Client, { principal, call }: Admission): string | undefined {
+  const said =
+    client.header('session_id') ?? client.header('session-id') ?? client.header('x-session-affinity') ?? call.facts.promptCacheKey
+  if (said === undefined || said.trim() === '') return undefined
+  return createHash('sha256').update(`${principal.user.id}\n${said}`).digest('base64url')
+}
+
+/** The probe was never sent: the mark is taken back. */
+export function withoutProbe(condition: Condition): Condition {
+  return { ...condition, probing: false }
+}

@@ -1,0 +1,224 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Clock, Timer } from '../lib/clock.ts'
+import { Fault } from '../lib/fault.ts'
+import { comment, errorEvent, failedEvent } from '../protocols/openai-events.ts'
+
+export interface ClientSettings {
+  /** Silence in line after which a streaming client hears a comment; 0 is never. Milliseconds. */
+  readonly waitingCommentMs: number
+  readonly attemptCommentMs: number
+  readonly silenceCommentMs: number
+  readonly stalledReaderMs: number
+}
+
+export interface ClientParts {
+  readonly id: string
+  readonly address: string
+  readonly clock: Clock
+  readonly settings: ClientSettings
+}
+
+/** What is known of the answer when it ends badly inside the stream: the next number, and the last lifecycle event's data. */
+export interface StreamSoFar {
+  readonly nextSequence: number
+  readonly lifecycle: string | undefined
+  readonly model: string
+}
+
+/** So much of an unread body is skipped to keep the connection; beyond it, closing is cheaper. */
+const skippedBytesMax = 64 * 1024
+const skippingMs = 2000
+
+const streamHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', 'x-accel-buffering': 'no' }
+
+/**
+ * The one who asked. Knows whether they are still there and what they have heard: that one fact decides how a failure
+ * can still be told.
+ */
+export class Client {
+  readonly id: string
+  readonly address: string
+  readonly request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #clock: Clock
+  readonly #settings: ClientSettings
+  readonly #left = new AbortController()
+  #heard: 'nothing' | 'comments' | 'answer' | 'all' = 'nothing'
+  #comments: Timer | undefined
+  #lastWriteMs = 0
+  #stalled: Timer | undefined
+  #statusTold = 0
+
+  constructor(request: IncomingMessage, response: ServerResponse, { id, address, clock, settings }: ClientParts) {
+    this.id = id
+    this.address = address
+    this.request = request
+    this.#response = response
+    this.#clock = clock
+    this.#settings = settings
+    response.once('close', () => this.#closed())
+    response.on('error', () => {
+      // The socket broke while we wrote; `close` follows and says all there is to say.
+    })
+  }
+
+  /** Aborted, with the fault `client_left`, as soon as the client is gone before it heard everything. */
+  get left(): AbortSignal {
+    return this.#left.signal
+  }
+
+  get hasLeft(): boolean {
+    return this.#left.signal.aborted
+  }
+
+  /** The status that the client saw; 0 before any. */
+  get statusTold(): number {
+    return this.#statusTold
+  }
+
+  header(name: string): string | undefined {
+    const value = this.request.headers[name]
+    return Array.isArray(value) ? value[0] : value
+  }
+
+  /** From now on a streaming client hears a comment after so much silence. 0 ends the comments. */
+  commentEvery(ms: number): void {
+    this.#comments?.[Symbol.dispose]()
+    this.#comments = undefined
+    if (ms <= 0 || this.hasLeft) return
+    const beat = () => {
+      const silentMs = this.#clock.elapsedMs() - this.#lastWriteMs
+      if (silentMs >= ms - 1) this.#comment()
+      this.#comments = this.#clock.after(silentMs >= ms - 1 ? ms : ms - silentMs, beat)
+    }
+    this.#lastWriteMs = this.#clock.elapsedMs()
+    this.#comments = this.#clock.after(ms, beat)
+  }
+
+  /** The upstream has begun to answer with a stream. */
+  beginStream(headers: Readonly<Record<string, string>>): void {
+    if (this.#heard === 'nothing') this.#head(200, { ...headers, ...streamHeaders })
+    this.#heard = 'answer'
+    this.commentEvery(this.#settings.silenceCommentMs)
+  }
+
+  /** Writes one event. False when the client reads too slowly: write no more before `onDrain`. */
+  write(raw: Buffer): boolean {
+    this.#lastWriteMs = this.#clock.elapsedMs()
+    return this.#response.write(raw)
+  }
+
+  /** Calls `go` once when the client has read what is buffered; cuts the client when it does not do so in time. */
+  onDrain(go: () => void): void {
+    this.#stalled = this.#clock.after(this.#settings.stalledReaderMs, () => this.cut())
+    this.#response.once('drain', () => {
+      this.#stalled?.[Symbol.dispose]()
+      go()
+    })
+  }
+
+  /** The last bytes of a stream. */
+  finishStream(last: readonly Buffer[]): void {
+    for (const raw of last) this.#response.write(raw)
+    this.#end()
+  }
+
+  /** A stream that began always ends properly: this is how, when the upstream's own end never came. */
+  failStream(fault: Fault, { nextSequence, lifecycle, model }: StreamSoFar): void {
+    const { message } = fault
+    const createdAtMs = this.#clock.nowMs()
+    this.#response.write(
+      failedEvent({ sequence: nextSequence, base: lifecycle, id: this.#failedId, model, code: 'server_error', message, createdAtMs }),
+    )
+    this.#end()
+  }
+
+  /** A whole answer that is no stream. */
+  answer(status: number, headers: Readonly<Record<string, string>>, body: Buffer): void {
+    this.#head(status, { ...headers, 'content-length': String(body.length) })
+    this.#heard = 'answer'
+    this.#response.write(body)
+    this.#end()
+  }
+
+  /** Says why not, in whatever form the wire still allows. Does nothing once an answer was begun, or the client left. */
+  refuse(fault: Fault, model: string): void {
+    if (this.hasLeft || this.#heard === 'answer' || this.#heard === 'all') return
+    if (this.#heard === 'comments') return this.#refuseInStream(fault, model)
+    const { status, retry } = fault.entry
+    const headers: Record<string, string> = { 'content-type': 'application/json' }
+    if (fault.retryAfterSeconds !== undefined) headers['retry-after'] = String(fault.retryAfterSeconds)
+    if (retry === 'never') headers['x-should-retry'] = 'false'
+    const body = Buffer.from(JSON.stringify(fault.body))
+    if (this.request.complete || Number(this.request.headers['content-length'] ?? Number.NaN) <= skippedBytesMax) {
+      return this.answer(status, headers, body)
+    }
+    this.#answerBeforeEnd(status, { ...headers, connection: 'close' }, body)
+  }
+
+  /** Ends the connection at once. */
+  cut(): void {
+    this.#response.destroy()
+  }
+
+  #refuseInStream(fault: Fault, model: string): void {
+    const seconds = fault.retryAfterSeconds
+    const message = seconds === undefined ? fault.message : `${fault.message.replace(/\.$/, '')}. Please try again in ${seconds} s.`
+    const { code, param, type, status } = fault.entry
+    this.#response.write(errorEvent({ sequence: 0, code, message, param, type }))
+    // A failed response must have a code, and clients act on it: these two are what OpenAI itself would say.
+    const failedCode = code ?? (status === 429 ? 'rate_limit_exceeded' : 'server_error')
+    const createdAtMs = this.#clock.nowMs()
+    this.#response.write(failedEvent({ sequence: 1, base: undefined, id: this.#failedId, model, code: failedCode, message, createdAtMs }))
+    this.#end()
+  }
+
+  /**
+   * Answers while the client is still sending. Closing at once would reset the connection, and the client would never
+   * read why; so what comes is thrown away for a moment first.
+   */
+  #answerBeforeEnd(status: number, headers: Readonly<Record<string, string>>, body: Buffer): void {
+    this.#head(status, { ...headers, 'content-length': String(body.length) })
+    this.#heard = 'answer'
+    this.#response.write(body)
+    const end = () => {
+      timer[Symbol.dispose]()
+      this.#end()
+    }
+    const timer = this.#clock.after(skippingMs, end)
+    this.request.once('end', end)
+    this.request.once('close', end)
+    this.request.resume()
+  }
+
+  get #failedId(): string {
+    return `resp_hg_${this.id}`
+  }
+
+  #comment(): void {
+    if (this.#heard === 'nothing') {
+      this.#head(200, streamHeaders)
+      this.#heard = 'comments'
+      this.#response.flushHeaders()
+    }
+    if (this.#response.writableNeedDrain) return // They have bytes of ours to read: that is not silence.
+    this.write(comment)
+  }
+
+  #head(status: number, headers: Readonly<Record<string, string>>): void {
+    this.#statusTold = status
+    this.#response.writeHead(status, { 'x-request-id': this.id, ...headers })
+  }
+
+  #end(): void {
+    this.commentEvery(0)
+    this.#heard = 'all'
+    this.#response.end()
+  }
+
+  #closed(): void {
+    this.commentEvery(0)
+    this.#stalled?.[Symbol.dispose]()
+    if (this.#heard !== 'all') this.#left.abort(new Fault('client_left'))
+  }
+}

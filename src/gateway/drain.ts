@@ -1,0 +1,113 @@
+import type { Slot } from '../coordination/coordinator.ts'
+import type { Clock, Timer } from '../lib/clock.ts'
+import { afterNothing } from '../upstreams/rest.ts'
+import type { Admission } from './admit.ts'
+import { closeRow, judge, type Reply, type Tried } from './forward.ts'
+import type { Gateway } from './gateway.ts'
+import { type Outcome, readUnheard } from './relay.ts'
+import { settle } from './settle.ts'
+
+export interface DrainSettings {
+  readonly drainMs: number
+  readonly drainsMax: number
+}
+
+/**
+ * Where answers go whose client has left: they are read to their end, to learn what they cost. It holds the attempt, the
+ * account's slot and the money; the user's own slot is free. Bounded in time and number: the oldest is cut first.
+ */
+export interface Drain {
+  /** A call that was sent and not answered yet. */
+  takeUnanswered(tried: Tried & { readonly slot: Slot }, admission: Admission): void
+  /** An answer that was being relayed. */
+  takeRunning(running: { readonly reply: Reply; readonly running: Promise<Outcome> }, admission: Admission): void
+  readonly count: number
+  /** Resolves when nothing is left to read. */
+  idle(): Promise<void>
+  /** Cuts what is left, and waits until all of it is settled. */
+  close(): Promise<void>
+}
+
+interface Draining {
+  readonly userId: string
+  readonly abort: () => void
+  readonly timer: Timer
+  readonly done: Promise<void>
+}
+
+export function openDrain(settings: DrainSettings, clock: Clock, gateway: () => Gateway): Drain {
+  const draining = new Set<Draining>()
+
+  /** Makes room for one more of this user's: the oldest of theirs goes first, then the oldest of all. */
+  function makeRoom({ user }: Admission['principal']): void {
+    const ofUser = [...draining].filter(({ userId }) => userId === user.id)
+    if (ofUser.length >= Math.max(user.concurrency, 1)) ofUser[0]!.abort()
+    else if (draining.size >= settings.drainsMax) [...draining][0]!.abort()
+  }
+
+  function take(admission: Admission, abort: () => void, run: () => Promise<void>): void {
+    const { principal, offer } = admission
+    makeRoom(principal)
+    const done = run()
+      .catch(error => gateway().log.error({ call: admission.receipt.id, err: error }, 'a drained answer could not be settled'))
+      .finally(() => {
+        draining.delete(entry)
+        entry.timer[Symbol.dispose]()
+      })
+    const entry: Draining = { userId: principal.user.id, abort, timer: clock.after(settings.drainMs, abort), done }
+    draining.add(entry)
+    if (offer.group.onClientLeft === 'abort') abort()
+  }
+
+  return {
+    takeUnanswered(tried, admission) {
+      admission.handOver()
+      take(
+        admission,
+        () => tried.attempt.abort(),
+        () => drainUnanswered(tried, admission, gateway()),
+      )
+    },
+    takeRunning({ reply, running }, admission) {
+      admission.handOver()
+      take(
+        admission,
+        () => reply.attempt.abort(),
+        async () => {
+          const outcome = await running
+          await settle(outcome, admission, 'client_left', gateway())
+        },
+      )
+    },
+    get count() {
+      return draining.size
+    },
+    async idle() {
+      while (draining.size > 0) await Promise.all([...draining].map(({ done }) => done))
+    },
+    async close() {
+      for (const { abort } of draining) abort()
+      await this.idle()
+    },
+  }
+}
+
+/** No further attempt is begun: nobody waits for the answer any more. */
+async function drainUnanswered(tried: Tried & { readonly slot: Slot }, admission: Admission, gateway: Gateway): Promise<void> {
+  const { attempt, server, slot, row, startedMs } = tried
+  const beginning = await attempt.beginning
+  if (beginning.kind === 'fault') {
+    const { fault } = beginning
+    await slot[Symbol.asyncDispose]()
+    if (fault.name === 'aborted') {
+      closeRow(row, attempt, fault, gateway.clock.elapsedMs() - startedMs)
+      await gateway.coordinator.change(server.account.id, afterNothing)
+    } else {
+      await judge(beginning, tried, gateway)
+    }
+    return settle(undefined, admission, 'client_left', gateway)
+  }
+  await judge(beginning, tried, gateway)
+  const reply: Reply = { attempt, beginning, server, slot, row, [Symbol.asyncDispose]: () => slot[Symbol.asyncDispose]() }
+  await settle(await readUnheard(reply, admission, gateway), admission, 'client_left', gateway)
+}

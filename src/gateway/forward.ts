@@ -1,0 +1,260 @@
+import { createHash } from 'node:crypto'
+import type { Slot } from '../coordination/coordinator.ts'
+import { Fault, type FaultName } from '../lib/fault.ts'
+import { spliceBody } from '../protocols/splice.ts'
+import { Attempt, type Beginning } from '../upstreams/attempt.ts'
+import type { Outbound } from '../upstreams/egress.ts'
+import { afterAnswer, afterFault, afterNothing } from '../upstreams/rest.ts'
+import { type AttemptFault, attemptFaults } from '../upstreams/verdict.ts'
+import type { AttemptRow } from '../usage/record.ts'
+import type { Admission } from './admit.ts'
+import { Chooser } from './choose.ts'
+import type { Client } from './client.ts'
+import type { Gateway } from './gateway.ts'
+import { unlessAborted } from './patience.ts'
+import type { Server } from './read-call.ts'
+import { requestHeaders } from './request-headers.ts'
+
+/** An answer on its way, and the account's slot that it occupies until its upstream has ended. */
+export interface Reply extends AsyncDisposable {
+  readonly attempt: Attempt
+  readonly beginning: Exclude<Beginning, { kind: 'fault' }>
+  readonly server: Server
+  readonly slot: Slot
+  readonly row: Writable<AttemptRow>
+}
+
+type Writable<Type> = { -readonly [Name in keyof Type]: Type[Name] }
+
+/**
+ * Offers the call to one account after another until one begins to answer. The client has heard nothing yet but waiting
+ * comments, so anybody may be tried. Fails with what the last failure means for the client.
+ */
+export async function forward(admission: Admission, client: Client, gateway: Gateway): Promise<Reply> {
+  const { settings } = gateway
+  const chooser = new Chooser(admission, client, gateway)
+  let last: { fault: AttemptFault; server: Server } | undefined
+  let isRepeated = false
+
+  for (let tries = 0; tries <= settings.switchesMax; tries += 1) {
+    let chosen = await chooser.next()
+    if ('why' in chosen) {
+      if (last === undefined) throw unavailable(chosen.why, chosen.restEndsInMs)
+      const waitMs = isRepeated ? undefined : repeatAfterMs(last.fault, gateway)
+      if (waitMs === undefined) break
+      isRepeated = true
+      await pause(waitMs, client, gateway)
+      const slot = await chooser.again(last.server)
+      if (slot === undefined) break
+      chosen = { server: last.server, slot }
+    }
+    const tried = await tryOne(chosen.server, chosen.slot, { admission, client, gateway })
+    if ('attempt' in tried) {
+      await bindSession(chooser, chosen.server, gateway)
+      return tried
+    }
+    last = { fault: tried.fault, server: chosen.server }
+    if (!attemptFaults[tried.fault.name].elsewhere) break
+  }
+  if (gateway.closing.aborted && last?.fault.name === 'aborted') throw gateway.closing.reason
+  if (last === undefined) throw new Fault('unforeseen', { cause: new Error('switchesMax allows no attempt') })
+  const { restEndsInMs } = await chooser.nobody()
+  throw exhausted(last.fault, restEndsInMs)
+}
+
+type Trying = { readonly admission: Admission; readonly client: Client; readonly gateway: Gateway }
+
+/** One attempt. The slot is given back here unless an answer took it along, or the drain did. */
+async function tryOne(server: Server, slot: Slot, trying: Trying): Promise<Reply | { readonly fault: AttemptFault }> {
+  const { admission, client, gateway } = trying
+  await using scope = new AsyncDisposableStack()
+  scope.use(slot)
+  const { facts } = admission.call
+  client.commentEvery(facts.stream ? gateway.settings.attemptCommentMs : 0)
+  const row = newRow(server, admission, gateway)
+  const attempt = new Attempt(outboundOf(server, admission, client), facts.stream, gateway)
+  const startedMs = gateway.clock.elapsedMs()
+  admission.receipt.attempts.push(row)
+
+  const beginning = await unlessAborted(attempt.beginning, client.left)
+  if (beginning === undefined) {
+    if (attempt.isSent) {
+      scope.move() // The drain has it now.
+      gateway.drain.takeUnanswered({ attempt, server, slot, row, startedMs }, admission)
+    } else {
+      attempt.abort()
+      closeRow(row, attempt, { name: 'aborted', status: null }, gateway.clock.elapsedMs() - startedMs)
+      await gateway.coordinator.change(server.account.id, afterNothing)
+    }
+    throw client.left.reason
+  }
+  const fault = await judge(beginning, { attempt, server, row, startedMs }, gateway)
+  if (fault !== undefined) return { fault }
+  scope.move()
+  return {
+    attempt,
+    beginning: beginning as Reply['beginning'],
+    server,
+    slot,
+    row,
+    [Symbol.asyncDispose]: () => slot[Symbol.asyncDispose](),
+  }
+}
+
+export interface Tried {
+  readonly attempt: Attempt
+  readonly server: Server
+  readonly row: Writable<AttemptRow>
+  readonly startedMs: number
+}
+
+/** Says on the attempt's row and in the account's condition how it began. Returns the fault if it did not. */
+export async function judge(
+  beginning: Beginning,
+  { attempt, server, row, startedMs }: Tried,
+  { coordinator, clock, settings, metrics }: Pick<Gateway, 'coordinator' | 'clock' | 'settings' | 'metrics'>,
+): Promise<AttemptFault | undefined> {
+  const accountId = server.account.id
+  if (beginning.kind === 'fault') {
+    const { fault } = beginning
+    closeRow(row, attempt, fault, clock.elapsedMs() - startedMs)
+    metrics.attempts.inc({ account: server.account.name, ended: fault.name })
+    await coordinator.change(accountId, condition => afterFault(condition, fault, server.model, { ...settings, nowMs: clock.nowMs() }))
+    return fault
+  }
+  row.status = beginning.status
+  row.upstreamRequestId = attempt.upstreamRequestId ?? null
+  row.firstEventMs = Math.round(attempt.firstEventMs ?? 0)
+  row.durationMs = Math.round(clock.elapsedMs() - startedMs)
+  row.answered = beginning.kind !== 'refusal'
+  metrics.attempts.inc({ account: server.account.name, ended: beginning.kind === 'refusal' ? 'refused' : 'answered' })
+  await coordinator.change(
+    accountId,
+    beginning.kind === 'refusal' ? afterNothing : condition => afterAnswer(condition, attempt.firstEventMs ?? 0),
+  )
+  return undefined
+}
+
+export function closeRow(row: Writable<AttemptRow>, attempt: Attempt, fault: AttemptFault, durationMs: number): void {
+  row.fault = fault.name
+  row.status = fault.status
+  row.durationMs = Math.round(durationMs)
+  row.upstreamRequestId = attempt.upstreamRequestId ?? null
+}
+
+function newRow(server: Server, { receipt }: Admission, { clock }: Pick<Gateway, 'clock'>): Writable<AttemptRow> {
+  return {
+    callId: receipt.id,
+    number: receipt.attempts.length + 1,
+    accountId: server.account.id,
+    model: server.model,
+    beganAtMs: clock.nowMs(),
+    status: null,
+    fault: null,
+    firstEventMs: null,
+    durationMs: 0,
+    upstreamRequestId: null,
+    answered: false,
+  }
+}
+
+function outboundOf({ account, model }: Server, admission: Admission, client: Client): Outbound {
+  const { call, principal, outputCeiling } = admission
+  const { facts, instructions } = call
+  const changes = {
+    ...(model !== facts.model && { model }),
+    ...(instructions !== undefined && { instructions }),
+    ...(outputCeiling !== undefined && { max_output_tokens: outputCeiling }),
+    ...(account.capabilities.safetyIdentifier && !facts.hasSafetyIdentifier && { safety_identifier: hashOf(principal.user.id) }),
+  }
+  const { origin, path } = endpointOf(account.baseUrl)
+  return {
+    origin,
+    path: `${path}/responses${call.query}`,
+    method: 'POST',
+    headers: requestHeaders(client.request.headers, account),
+    body: spliceBody(call.body.bytes, facts, changes),
+    route: account,
+  }
+}
+
+/** Base URLs, read once each: parsing one costs more than the rest of the attempt's preparation. */
+const endpoints = new Map<string, { origin: string; path: string }>()
+const endpointsMax = 10_000
+
+/** With or without `/v1` at the end: without any path, the API's own is added. */
+export function endpointOf(baseUrl: string): { origin: string; path: string } {
+  let found = endpoints.get(baseUrl)
+  if (found === undefined) {
+    if (endpoints.size >= endpointsMax) endpoints.clear()
+    const { origin, pathname } = new URL(baseUrl)
+    const path = pathname.replace(/\/+$/, '')
+    found = { origin, path: path === '' ? '/v1' : path }
+    endpoints.set(baseUrl, found)
+  }
+  return found
+}
+
+function hashOf(userId: string): string {
+  return createHash('sha256').update(`headgate user ${userId}`).digest('hex')
+}
+
+async function bindSession({ sessionKey }: Chooser, { account }: Server, { coordinator, settings }: Gateway): Promise<void> {
+  if (sessionKey !== undefined) await coordinator.bindSession(sessionKey, account.id, settings.sessionTtlMs)
+}
+
+/** How long to wait before the same account is asked once more; undefined when that would not help. */
+function repeatAfterMs(fault: AttemptFault, { settings, chance }: Gateway): number | undefined {
+  if (fault.askedMs !== undefined) return fault.askedMs <= settings.sameAccountWaitMaxMs ? fault.askedMs : undefined
+  const isPassing = attemptFaults[fault.name].passing && (fault.status === null || [200, 500, 502, 504].includes(fault.status))
+  return isPassing ? passingMs + chance() * passingMs : undefined
+}
+
+const passingMs = 100
+
+async function pause(ms: number, client: Client, { clock, closing }: Gateway): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const timer = clock.after(ms, () => over(resolve))
+    const left = () => over(() => reject(client.left.reason))
+    const stopped = () => over(() => reject(closing.reason))
+    const over = (then: () => void) => {
+      timer[Symbol.dispose]()
+      client.left.removeEventListener('abort', left)
+      closing.removeEventListener('abort', stopped)
+      then()
+    }
+    client.left.addEventListener('abort', left)
+    closing.addEventListener('abort', stopped)
+    if (client.left.aborted) left()
+  })
+}
+
+function unavailable(why: string, restEndsInMs: number | undefined): Fault {
+  return new Fault('accounts_unavailable', { values: { why }, retryAfterSeconds: soonSeconds(restEndsInMs) })
+}
+
+/** What the last upstream status means for the client, once nobody else can be asked. */
+const byStatus: Readonly<Record<number, FaultName>> = {
+  401: 'upstream_auth',
+  403: 'upstream_forbidden',
+  429: 'upstream_limited',
+  529: 'upstream_overloaded',
+  500: 'upstream_unavailable',
+  502: 'upstream_unavailable',
+  503: 'upstream_unavailable',
+  504: 'upstream_unavailable',
+}
+
+const withRetryAfter = new Set<FaultName>(['upstream_limited', 'upstream_overloaded', 'upstream_unavailable'])
+
+function exhausted(fault: AttemptFault, restEndsInMs: number | undefined): Fault {
+  const name = byStatus[fault.status ?? 0] ?? 'upstream_failed'
+  const cause = new Error(`the last attempt failed: ${fault.name} ${fault.status ?? ''}`)
+  return new Fault(name, { cause, retryAfterSeconds: withRetryAfter.has(name) ? soonSeconds(restEndsInMs) : undefined })
+}
+
+const soonMs = 60_000
+
+function soonSeconds(inMs: number | undefined): number | undefined {
+  return inMs !== undefined && inMs <= soonMs ? Math.max(1, Math.ceil(inMs / 1000)) : undefined
+}

@@ -1,0 +1,60 @@
+import type { BlockList } from 'node:net'
+import type { Coordinator } from '../coordination/coordinator.ts'
+import type { Owners } from '../directory/owners.ts'
+import type { Directory } from '../directory/snapshot.ts'
+import type { Ledger } from '../ledger/ledger.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Log } from '../lib/log.ts'
+import type { Metrics } from '../lib/metrics.ts'
+import type { CallReader } from '../protocols/read-in-worker.ts'
+import type { Attempt, AttemptSettings } from '../upstreams/attempt.ts'
+import type { Egress } from '../upstreams/egress.ts'
+import type { RestSettings } from '../upstreams/rest.ts'
+import type { Recorder } from '../usage/refusals.ts'
+import type { BodyBudget, BodySettings } from './body.ts'
+import type { Books } from './books.ts'
+import type { ClientSettings } from './client.ts'
+import type { Drain } from './drain.ts'
+
+/** The parts that a call passes through, assembled once, in main.ts. */
+export interface Gateway {
+  readonly settings: GatewaySettings
+  readonly clock: Clock
+  /** A number from 0 to below 1. */
+  readonly chance: () => number
+  readonly directory: Directory
+  readonly owners: Owners
+  readonly coordinator: Coordinator
+  readonly ledger: Ledger
+  readonly books: Books
+  readonly recorder: Recorder
+  readonly egress: Egress
+  readonly bodies: BodyBudget
+  readonly reader: CallReader
+  readonly drain: Drain
+  /** Attempts that are not over. */
+  readonly live: Set<Attempt>
+  readonly metrics: Metrics
+  readonly log: Log
+  readonly trustedProxies: BlockList | undefined
+  /** The holds of this process live by this lease. */
+  readonly leaseId: string
+  /** Aborted, with the fault `stopping`, when those in line are to be sent away. */
+  readonly closing: AbortSignal
+}
+
+/** Milliseconds, bytes and counts, as config.ts names them. */
+export interface GatewaySettings extends BodySettings, ClientSettings, AttemptSettings, RestSettings {
+  readonly lineTimeoutMs: number
+  /** How many may wait beyond the user's concurrency. */
+  readonly lineExtra: number
+  readonly poolWaitingMax: number
+  readonly stickyWaitMs: number
+  readonly stickyWaiting: number
+  readonly sessionTtlMs: number
+  readonly switchesMax: number
+  readonly sameAccountWaitMaxMs: number
+  /** Blank is none. */
+  readonly defaultInstructions: string
+  readonly settleWithinMs: number
+}

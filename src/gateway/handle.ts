@@ -1,0 +1,49 @@
+import { Fault } from '../lib/fault.ts'
+import { admit } from './admit.ts'
+import { authenticate } from './authenticate.ts'
+import { bind } from './bind.ts'
+import type { Client } from './client.ts'
+import { forward } from './forward.ts'
+import type { Gateway } from './gateway.ts'
+import { readCall } from './read-call.ts'
+import { newReceipt, type Receipt } from './receipt.ts'
+import { type Outcome, relay } from './relay.ts'
+import { rowOf } from './row.ts'
+import { settle } from './settle.ts'
+
+/** One call, from the first byte in to the last line in the books. Never rejects: whatever happens is told, and recorded. */
+export async function handle(client: Client, path: string, gateway: Gateway): Promise<void> {
+  const receipt = newReceipt(client, path, gateway.clock)
+  try {
+    const principal = await authenticate(client, receipt, gateway)
+    using call = await readCall(client, principal, receipt, gateway)
+    if (call.facts.stream) client.commentEvery(gateway.settings.waitingCommentMs)
+    const bound = await bind(call, principal, gateway)
+    await using admission = await admit({ principal, call, bound, receipt }, client, gateway) // the user's slot, then the hold
+    await using reply = await forward(admission, client, gateway) // attempts, each in its account's slot
+    const outcome = await relay(reply, admission, client, gateway) // all but the last bytes; the account's slot is back
+    await settle(outcome, admission, 'heard', gateway) // durable
+    finish(outcome, client)
+  } catch (error) {
+    refuse(Fault.from(error), { client, receipt, gateway })
+  }
+}
+
+/** The last bytes leave. */
+function finish({ last, status }: Outcome, client: Client): void {
+  if (client.hasLeft) return
+  if (last.kind === 'body') client.answer(status, last.headers, last.body)
+  else if (last.kind === 'events') client.finishStream(last.events)
+  else client.failStream(last.fault, last)
+}
+
+function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; receipt: Receipt; gateway: Gateway }): void {
+  client.refuse(fault, receipt.facts?.model ?? '')
+  // Somebody must find out why; the client is told no more than its table says.
+  if (fault.fault === 'unforeseen') gateway.log.error({ call: receipt.id, err: fault.cause }, 'a call failed in an unforeseen way')
+  if (receipt.principal === undefined) return gateway.metrics.unauthenticated.inc({ fault: fault.fault })
+  if (receipt.isBooked) return
+  const status = client.statusTold || fault.entry.status
+  const ended = fault.fault === 'client_left' ? 'client_left' : 'refused'
+  gateway.recorder.refused(rowOf(receipt, { status, ended, fault: fault.fault }, gateway), receipt.attempts)
+}

@@ -1,0 +1,136 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Clock } from '../lib/clock.ts'
+import { Fault } from '../lib/fault.ts'
+import { newId } from '../lib/id.ts'
+import { addressOf } from './address.ts'
+import { Client } from './client.ts'
+import type { Gateway } from './gateway.ts'
+import { handle } from './handle.ts'
+
+/** Everything that this port serves besides calls. */
+export interface Beside {
+  /** The control plane. Told apart by its path alone. */
+  readonly admin: (request: IncomingMessage, response: ServerResponse) => void
+  /** Why no calls should be sent here; empty when they may. */
+  readonly notReady: () => Promise<readonly string[]>
+}
+
+export interface Serving {
+  readonly server: Server
+  /** From now on every answer asks the client to close its connection. */
+  closeConnections(): void
+  /** Calls being handled. */
+  readonly count: number
+  /** Resolves when no call is being handled any more. */
+  idle(): Promise<void>
+}
+
+export interface ServeSettings {
+  readonly headersTimeoutMs: number
+}
+
+const responsesPaths = new Set(['/v1/responses', '/responses', '/openai/v1/responses'])
+const adminPrefix = '/admin/'
+
+/** How often Node looks for connections whose headers are late. Milliseconds. */
+const connectionCheckMs = 500
+const keepAliveMs = 72_000
+const headerBytesMax = 32 * 1024
+/** A response that has this much unread is full; with one chunk of the upstream's on top it stays within 64 KiB or so. */
+const responseBufferBytes = 16 * 1024
+
+export function openServer(gateway: Gateway, beside: Beside, settings: ServeSettings): Serving {
+  const serving = new Set<Promise<void>>()
+  let isClosing = false
+  const server = createServer({
+    headersTimeout: settings.headersTimeoutMs,
+    requestTimeout: 0, // Bodies have limits of their own: a slow but honest upload is no attack.
+    connectionsCheckingInterval: connectionCheckMs,
+    keepAliveTimeout: keepAliveMs,
+    maxHeaderSize: headerBytesMax,
+    highWaterMark: responseBufferBytes,
+  })
+
+  server.on('request', (request, response) => {
+    if (isClosing) response.shouldKeepAlive = false
+    const url = request.url ?? '/'
+    const at = url.indexOf('?')
+    const path = at === -1 ? url : url.slice(0, at)
+    if (path.startsWith(adminPrefix)) return beside.admin(request, response)
+    if (request.method === 'GET' && ownPaths[path] !== undefined) return void ownPaths[path](response, gateway, beside)
+    const client = newClient(request, response, gateway)
+    if (!responsesPaths.has(path) || request.method !== 'POST') return misdirected(client, path, gateway)
+    const call = handle(client, path, gateway).finally(() => serving.delete(call))
+    serving.add(call)
+  })
+  server.on('upgrade', (_, socket: Socket) => refuseUpgrade(socket, gateway.clock))
+  server.on('clientError', refuseUnreadable)
+
+  return {
+    server,
+    closeConnections() {
+      isClosing = true
+      server.closeIdleConnections()
+    },
+    get count() {
+      return serving.size
+    },
+    async idle() {
+      while (serving.size > 0) await Promise.all(serving)
+    },
+  }
+}
+
+function newClient(request: IncomingMessage, response: ServerResponse, { clock, settings, trustedProxies }: Gateway): Client {
+  const id = newId(clock.nowMs())
+  return new Client(request, response, { id, address: addressOf(request, trustedProxies), clock, settings })
+}
+
+function misdirected(client: Client, path: string, { metrics }: Gateway): void {
+  const method = client.request.method ?? ''
+  const isKnown = responsesPaths.has(path)
+  const fault = new Fault(isKnown ? 'method_unknown' : 'path_unknown', { values: { method, path: path.slice(0, 200) } })
+  metrics.unauthenticated.inc({ fault: fault.fault })
+  client.refuse(fault, '')
+}
+
+type OwnPath = (response: ServerResponse, gateway: Gateway, beside: Beside) => Promise<void> | void
+
+const ownPaths: Readonly<Record<string, OwnPath>> = {
+  '/livez': response => tell(response, 200, { alive: true }),
+  async '/readyz'(response, _, { notReady }) {
+    const why = await notReady()
+    tell(response, why.length === 0 ? 200 : 503, { ready: why.length === 0, why })
+  },
+  async '/metrics'(response, { metrics }) {
+    response.writeHead(200, { 'content-type': metrics.registry.contentType }).end(await metrics.registry.metrics())
+  },
+}
+
+function tell(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+}
+
+function refuseUpgrade(socket: Socket, clock: Clock): void {
+  const fault = new Fault('upgrade_unsupported')
+  writeRaw(socket, '426 Upgrade Required', { 'x-request-id': newId(clock.nowMs()), upgrade: 'HTTP/1.1', 'x-should-retry': 'false' }, fault)
+}
+
+/** What is no HTTP, or too slow, or too long a header: there is no request to answer, only a socket. */
+function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
+  const status = { ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout', HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large' }[
+    error.code ?? ''
+  ]
+  writeRaw(socket, status ?? '400 Bad Request', {}, new Fault('body_unreadable'))
+}
+
+function writeRaw(socket: Socket, status: string, headers: Readonly<Record<string, string>>, fault: Fault): void {
+  const body = JSON.stringify(fault.body)
+  const all = { ...headers, 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)), connection: 'close' }
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.on('error', () => socket.destroy())
+  socket.end(`HTTP/1.1 ${status}\r\n${lines.join('')}\r\n${body}`)
+  socket.destroySoon()
+}

@@ -1,0 +1,121 @@
+import { costOf, type PriceVersion, type Usage } from '../ledger/price.ts'
+import { newId } from '../lib/id.ts'
+import type { AnswerFacts } from '../protocols/protocol.ts'
+import { noUsage } from '../usage/record.ts'
+import type { Admission } from './admit.ts'
+import type { Gateway } from './gateway.ts'
+import type { Basis, Ending, Receipt } from './receipt.ts'
+import type { Outcome } from './relay.ts'
+import { rowOf } from './row.ts'
+
+type Parts = Pick<Gateway, 'books' | 'clock' | 'coordinator' | 'directory' | 'metrics'>
+
+/**
+ * Books what a call cost, before its last byte leaves: when this resolves the charge is durable, in the books or in the
+ * journal. A call that nobody answered costs nothing.
+ */
+export async function settle(
+  outcome: Outcome | undefined,
+  admission: Admission,
+  how: 'heard' | 'client_left',
+  gateway: Parts,
+): Promise<void> {
+  const { receipt, hold } = admission
+  admission.handOver()
+  const ending = endingOf(outcome, how)
+  if (outcome === undefined || outcome.reply.beginning.kind === 'refusal') {
+    await gateway.books.end({
+      callId: receipt.id,
+      funds: hold.funds,
+      call: hold.call,
+      row: rowOf(receipt, ending, gateway),
+      attempts: receipt.attempts,
+    })
+    return
+  }
+  price(receipt, outcome, admission, how, gateway)
+  await gateway.books.end({
+    callId: receipt.id,
+    funds: hold.funds,
+    call: hold.call,
+    charge: { cost: receipt.cost, entryId: newId(gateway.clock.nowMs()), atMs: gateway.clock.nowMs() },
+    row: rowOf(receipt, ending, gateway),
+    attempts: receipt.attempts,
+    owners: ownersOf(outcome, admission, gateway.clock.nowMs()),
+  })
+  await correctRates(admission, receipt.usage, gateway)
+}
+
+function endingOf(outcome: Outcome | undefined, how: 'heard' | 'client_left'): Ending {
+  const fault = outcome?.fault ?? null
+  if (how === 'client_left') return { status: outcome?.status ?? 499, ended: 'client_left', fault }
+  if (outcome === undefined) return { status: 499, ended: 'client_left', fault }
+  if (outcome.reply.beginning.kind === 'refusal') return { status: outcome.status, ended: 'refused', fault }
+  return { status: outcome.status, ended: outcome.facts === undefined ? 'cut' : endedOf(outcome.facts), fault }
+}
+
+function endedOf({ status }: AnswerFacts): Ending['ended'] {
+  return status === 'incomplete' || status === 'failed' || status === 'cancelled' ? status : 'completed'
+}
+
+/** Puts on the receipt what was used, by whom, at which price, and how that is known. */
+function price(receipt: Receipt, outcome: Outcome, admission: Admission, how: 'heard' | 'client_left', { directory }: Parts): void {
+  const { server, attempt } = outcome.reply
+  const { group } = admission.offer
+  const { priceBook } = directory.snapshot()
+  const { usage, basis } = usageOf(outcome, admission, how)
+  const said = outcome.facts?.model ?? undefined
+  const atMs = receipt.beganAtMs
+  const model = said !== undefined && priceBook.resolve(said, atMs) !== undefined ? said : server.model
+  const tier = outcome.facts?.serviceTier ?? tierAsked(admission, server.account.defaultTier)
+  const version: PriceVersion | undefined = priceBook.find({ model, tier, contextTokens: usage.inputTokens, atMs })
+  receipt.accountId = server.account.id
+  receipt.servedModel = said ?? server.model
+  receipt.tier = tier
+  receipt.priceId = version?.id ?? null
+  receipt.usage = usage
+  receipt.basis = basis
+  receipt.cost = version === undefined ? 0n : costOf(usage, version, group.multiplier)
+  receipt.upstreamRequestId = attempt.upstreamRequestId ?? null
+}
+
+function tierAsked({ call }: Admission, defaultTier: string): string {
+  const asked = call.facts.serviceTier
+  return asked === undefined || asked === 'auto' ? defaultTier : asked
+}
+
+/** Bytes of text to a token, for what nobody reported: about what OpenAI's encodings make of English. */
+const bytesPerToken = 4
+/** The hold counts two bytes to a token, to be above the truth; an estimate of the bill is to be near it. */
+const holdBytesPerToken = 2
+
+function usageOf({ facts, textBytes }: Outcome, { call }: Admission, how: 'heard' | 'client_left'): { usage: Usage; basis: Basis } {
+  if (facts?.usage) return { usage: facts.usage, basis: how === 'client_left' ? 'drained' : 'reported' }
+  // A failure that reports no usage is none: OpenAI bills what it reports.
+  if (facts?.status === 'failed') return { usage: noUsage, basis: 'none' }
+  const inputTokens = Math.ceil((call.inputTokens * holdBytesPerToken) / bytesPerToken)
+  return { usage: { ...noUsage, inputTokens, outputTokens: Math.ceil(textBytes / bytesPerToken) }, basis: 'estimated' }
+}
+
+/** An answer has no more items worth remembering than this. */
+const itemsMax = 200
+
+function ownersOf({ facts, reply }: Outcome, { call, principal }: Admission, atMs: number) {
+  const { account } = reply.server
+  if (facts === undefined || facts.responseId === null || !call.facts.store || !account.capabilities.stateful) return []
+  const owner = { userId: principal.user.id, accountId: account.id, atMs }
+  const contextTokens = (facts.usage?.inputTokens ?? 0) + (facts.usage?.outputTokens ?? 0)
+  return [
+    { ...owner, id: facts.responseId, kind: 'response', contextTokens },
+    ...(facts.conversationId === null ? [] : [{ ...owner, id: facts.conversationId, kind: 'conversation', contextTokens }]),
+    ...facts.itemIds.slice(0, itemsMax).map(id => ({ ...owner, id, kind: 'item', contextTokens: 0 })),
+  ]
+}
+
+/** Rates were spent on an estimate of the input; now it is known what was used. */
+async function correctRates({ hold }: Admission, usage: Usage, { coordinator }: Parts): Promise<void> {
+  const meters = hold.meters.filter(({ name }) => name.endsWith(':tokens'))
+  if (meters.length === 0) return
+  const used = usage.inputTokens + usage.outputTokens
+  await coordinator.correct(meters.map(meter => ({ ...meter, amount: used - meter.amount })))
+}

@@ -1,0 +1,37 @@
+import type { Clock } from '../lib/clock.ts'
+import { Fault } from '../lib/fault.ts'
+import type { Gateway } from './gateway.ts'
+import type { Serving } from './serve.ts'
+
+export interface StopSettings {
+  readonly stopNoticeMs: number
+  readonly stopStreamsMs: number
+}
+
+/**
+ * Stops without losing anything: first others are told (`/readyz`) while calls are still accepted; then nobody new comes in and
+ * those in line are sent away; streams may finish; the rest is ended properly. When this resolves every call is settled.
+ */
+export async function stopServing(serving: Serving, gateway: Gateway, closing: AbortController, settings: StopSettings): Promise<void> {
+  const { clock, drain, log, live } = gateway
+  log.info({ running: serving.count }, 'stopping: calls are still accepted for a moment')
+  serving.closeConnections()
+  await sleep(settings.stopNoticeMs, clock)
+
+  const closed = new Promise(resolve => serving.server.close(resolve))
+  closing.abort(new Fault('stopping'))
+  log.info({ running: serving.count, drains: drain.count }, 'stopping: no more calls are accepted')
+  const finished = Promise.all([serving.idle(), drain.idle()])
+  await Promise.race([finished, sleep(settings.stopStreamsMs, clock)])
+
+  if (live.size > 0) log.warn({ cut: live.size }, 'stopping: what still runs is ended')
+  for (const attempt of live) attempt.abort()
+  await serving.idle()
+  await drain.close()
+  serving.server.closeAllConnections()
+  await closed
+}
+
+function sleep(ms: number, clock: Clock): Promise<void> {
+  return new Promise(resolve => void clock.after(ms, resolve))
+}

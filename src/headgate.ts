@@ -1,0 +1,177 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import type { Settings } from './config/settings.ts'
+import { inMemory } from './coordination/memory.ts'
+import { openOwners } from './directory/owners.ts'
+import { openSeal, readSecretKey } from './directory/seal.ts'
+import { openDirectory } from './directory/snapshot.ts'
+import { BodyBudget } from './gateway/body.ts'
+import { openBooks } from './gateway/books.ts'
+import { openDrain } from './gateway/drain.ts'
+import type { Gateway } from './gateway/gateway.ts'
+import { keepLease } from './gateway/lease.ts'
+import { openServer, type Serving } from './gateway/serve.ts'
+import { stopServing } from './gateway/stop.ts'
+import { openLedger } from './ledger/ledger.ts'
+import { openOwed } from './ledger/owed.ts'
+import { blockListOf } from './lib/address.ts'
+import { type Clock, systemClock } from './lib/clock.ts'
+import { newId } from './lib/id.ts'
+import type { Log } from './lib/log.ts'
+import { openMetrics } from './lib/metrics.ts'
+import { openCallReader } from './protocols/read-in-worker.ts'
+import { type Database, statement } from './storage/database.ts'
+import { lockFolder } from './storage/lock.ts'
+import { migrate } from './storage/migrate.ts'
+import { migrations } from './storage/migrations/list.ts'
+import { openSqlite } from './storage/sqlite.ts'
+import { openEgress } from './upstreams/egress.ts'
+import { openRecorder } from './usage/refusals.ts'
+
+/** A gateway that serves. */
+export interface Headgate {
+  /** http://host:port, where it really listens. */
+  readonly url: string
+  readonly gateway: Gateway
+  readonly serving: Serving
+  /** Stops as SPEC section 3 says; resolves when everything is settled and closed. */
+  stop(): Promise<void>
+}
+
+/** The control plane, which this file knows only as something that answers requests and wants to know the parts. */
+export type OpenAdmin = (parts: AdminNeeds) => (request: IncomingMessage, response: ServerResponse) => void
+
+export interface AdminNeeds {
+  readonly database: Database
+  readonly gateway: Gateway
+  readonly seal: ReturnType<typeof openSeal>
+  readonly running: () => number
+}
+
+/** What tests put in another one's place. */
+export interface Adapters {
+  readonly clock?: Clock
+  readonly chance?: () => number
+  readonly wrapDatabase?: (database: Database) => Database
+  readonly wrapCoordinator?: (coordinator: ReturnType<typeof inMemory>) => ReturnType<typeof inMemory>
+}
+
+/** Opens the adapters, builds the Gateway record, and listens. Rejects with a sentence for the operator. */
+export async function openHeadgate(settings: Settings, log: Log, openAdmin: OpenAdmin, adapters: Adapters = {}): Promise<Headgate> {
+  await using scope = new AsyncDisposableStack()
+  const { clock = systemClock, chance = Math.random } = adapters
+  scope.use(await lockFolder(settings.data))
+  const opened = await openSqlite(join(settings.data, 'headgate.db'))
+  scope.defer(() => opened.close())
+  await migrate(opened, migrations)
+  const database = adapters.wrapDatabase?.(opened) ?? opened
+
+  const seal = openSeal(readSecretKey({ secretKeyText: settings.secretKey, folder: settings.data }))
+  const metrics = openMetrics()
+  const journal = await openOwed<Parameters<Gateway['books']['end']>[0]>(join(settings.data, 'owed.journal'), ({ trouble, ...what }) => {
+    log.error(what, `the owed journal has a ${trouble} line; nothing was dropped`)
+  })
+  const books = openBooks({ database, journal, clock, log, metrics, settleWithinMs: settings.settleWithinMs })
+  scope.defer(() => books.close())
+  const memory = inMemory(clock)
+  const coordinator = adapters.wrapCoordinator?.(memory) ?? memory
+  const egress = openEgress(settings)
+  scope.defer(() => egress.close())
+  const reader = openCallReader()
+  scope.defer(() => reader.close())
+  const ledger = openLedger(database, clock)
+  const closing = new AbortController()
+  const recorder = scope.use(openRecorder(database, clock))
+
+  const gateway: Gateway = {
+    settings,
+    clock,
+    chance,
+    directory: await openDirectory(database, seal, clock, { unknownKeyMs: settings.unknownKeyMs }),
+    owners: openOwners(database),
+    coordinator,
+    ledger,
+    books,
+    recorder,
+    egress,
+    bodies: new BodyBudget(settings.bodiesBytesMax),
+    reader,
+    drain: openDrain(settings, clock, () => gateway),
+    live: new Set(),
+    metrics,
+    log,
+    trustedProxies: settings.trustedProxies.length === 0 ? undefined : blockListOf(settings.trustedProxies),
+    leaseId: newId(clock.nowMs()),
+    closing: closing.signal,
+  }
+  scope.use(await keepLease(gateway, settings))
+
+  let isStopping = false
+  const needs = { database, gateway, seal, running: () => serving.count }
+  const notReady = () => reasonsNotReady(database, gateway, isStopping)
+  const serving = openServer(gateway, { admin: openAdmin(needs), notReady }, settings)
+  watch(gateway, memory)
+  const url = await listen(serving, settings.listen)
+  const rest = scope.move()
+  return {
+    url,
+    gateway,
+    serving,
+    async stop() {
+      isStopping = true
+      await stopServing(serving, gateway, closing, settings)
+      await rest.disposeAsync()
+    },
+  }
+}
+
+function watch({ metrics, drain, bodies, books }: Gateway, memory: ReturnType<typeof inMemory>): void {
+  metrics.watch({
+    callsRunning: () => memory.linesNow().callersRunning,
+    callsWaiting: () => memory.linesNow().callersWaiting,
+    accountsTaken: () => memory.linesNow().accountsTaken,
+    accountsWaiting: () => memory.linesNow().accountsWaiting,
+    drains: () => drain.count,
+    bodyBytes: () => bodies.takenBytes,
+    owed: () => books.owed,
+    unwritten: () => books.unwritten,
+  })
+}
+
+async function reasonsNotReady(database: Database, { books, clock, settings }: Gateway, isStopping: boolean): Promise<readonly string[]> {
+  const reasons: string[] = []
+  if (isStopping) reasons.push('stopping')
+  if (books.unwritten > 0) reasons.push(`${books.unwritten} charges are in memory only: neither books nor journal take them`)
+  const answers = await new Promise<boolean>(resolve => {
+    const timer = clock.after(settings.settleWithinMs, () => resolve(false))
+    database
+      .read(nothing)
+      .then(
+        () => resolve(true),
+        () => resolve(false),
+      )
+      .finally(() => timer[Symbol.dispose]())
+  })
+  if (!answers) reasons.push('the books do not answer')
+  return reasons
+}
+
+const nothing = statement('select 1 as one')
+
+function listen({ server }: Serving, { host, port }: Settings['listen']): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const inUse = error.code === 'EADDRINUSE'
+      reject(
+        inUse
+          ? new Error(`${host}:${port} is in use by another program; say another address with --listen, such as 127.0.0.1:8081.`)
+          : error,
+      )
+    })
+    server.listen(port, host, () => {
+      const { port: found } = server.address() as AddressInfo
+      resolve(`http://${host.includes(':') ? `[${host}]` : host}:${found}`)
+    })
+  })
+}

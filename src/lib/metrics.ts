@@ -1,0 +1,86 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+
+/** What is read at the moment of the scrape. */
+export interface Gauges {
+  readonly callsRunning: () => number
+  readonly callsWaiting: () => number
+  readonly accountsTaken: () => number
+  readonly accountsWaiting: () => number
+  readonly drains: () => number
+  readonly bodyBytes: () => number
+  /** Charges that the books have not taken yet: in the journal, and in memory because the journal refused too. */
+  readonly owed: () => number
+  readonly unwritten: () => number
+}
+
+const seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
+
+/** Counters of this process, in Prometheus' text format at `/metrics`. Names end in their unit. */
+export function openMetrics() {
+  const registry = new Registry()
+  const registers = [registry]
+  collectDefaultMetrics({ register: registry })
+  return {
+    registry,
+    calls: new Counter({
+      name: 'headgate_calls_total',
+      help: 'Calls of known keys, by how they ended.',
+      labelNames: ['ended', 'fault'],
+      registers,
+    }),
+    unauthenticated: new Counter({
+      name: 'headgate_unauthenticated_total',
+      help: 'Requests without a known key. They are counted, never recorded.',
+      labelNames: ['fault'],
+      registers,
+    }),
+    attempts: new Counter({
+      name: 'headgate_attempts_total',
+      help: 'Attempts, by account and how they went.',
+      labelNames: ['account', 'ended'],
+      registers,
+    }),
+    tokens: new Counter({ name: 'headgate_tokens_total', help: 'Tokens billed, by kind.', labelNames: ['kind'], registers }),
+    costUsd: new Counter({ name: 'headgate_cost_usd_total', help: 'Cost of calls, for looking at; the books are exact.', registers }),
+    uncollectedUsd: new Counter({
+      name: 'headgate_uncollected_usd_total',
+      help: 'Cost beyond what a wallet could pay. Borne by the operator; alarm on any increase.',
+      registers,
+    }),
+    firstTokenSeconds: new Histogram({
+      name: 'headgate_first_token_seconds',
+      help: 'From the request to the first event.',
+      buckets: seconds,
+      registers,
+    }),
+    durationSeconds: new Histogram({
+      name: 'headgate_duration_seconds',
+      help: 'From the request to its end.',
+      buckets: seconds,
+      registers,
+    }),
+    lineSeconds: new Histogram({ name: 'headgate_line_seconds', help: 'Time spent in lines.', buckets: seconds, registers }),
+
+    watch(gauges: Gauges): void {
+      const gauge = (name: string, help: string, read: () => number) =>
+        new Gauge({
+          name,
+          help,
+          registers,
+          collect() {
+            this.set(read())
+          },
+        })
+      gauge('headgate_calls_running', 'Users’ slots taken.', gauges.callsRunning)
+      gauge('headgate_calls_waiting', 'Calls in their user’s line.', gauges.callsWaiting)
+      gauge('headgate_account_slots_taken', 'Accounts’ slots taken.', gauges.accountsTaken)
+      gauge('headgate_account_line', 'Calls in a pool’s line.', gauges.accountsWaiting)
+      gauge('headgate_drains', 'Answers read to their end after their client left.', gauges.drains)
+      gauge('headgate_body_bytes', 'Bytes of request bodies in memory.', gauges.bodyBytes)
+      gauge('headgate_owed', 'Charges in the journal that the books have not taken yet.', gauges.owed)
+      gauge('headgate_unwritten', 'Charges in memory only. Alarm on any.', gauges.unwritten)
+    },
+  }
+}
+
+export type Metrics = ReturnType<typeof openMetrics>

@@ -1,0 +1,68 @@
+import type { Condition } from '../coordination/coordinator.ts'
+import type { Account } from '../directory/entities.ts'
+import type { CallFacts } from '../protocols/protocol.ts'
+
+/** An account that might take a call, the name that its upstream knows the model by, and how it fares. */
+export interface Candidate {
+  readonly account: Account
+  readonly model: string
+  readonly condition: Condition
+}
+
+/** The upstream's name of a model, or undefined when the account does not serve it. An empty table serves everything, unrenamed. */
+export function upstreamModel(account: Account, model: string): string | undefined {
+  if (Object.hasOwn(account.models, model)) return account.models[model]
+  for (const _ in account.models) return undefined
+  return model
+}
+
+/** What the call asks for that the account's server cannot do, in words; undefined when it can do it all. */
+export function lacks({ capabilities }: Account, facts: CallFacts): string | undefined {
+  const tier = facts.serviceTier
+  if (!capabilities.stateful && facts.previousResponseId !== undefined) return 'keeps no responses'
+  if (!capabilities.serviceTiers && tier !== undefined && tier !== 'auto' && tier !== 'default')
+    return `has no service tier ${tier.slice(0, 20)}`
+  if (!capabilities.hostedTools && facts.hasHostedTools) return 'runs no hosted tools'
+  return undefined
+}
+
+/** Whether an account may be given a call now. `probe`: it is out, but one call may find out whether it still is. */
+export type Readiness = 'free' | 'full' | 'probe' | 'circuit' | 'resting' | 'out' | 'disabled'
+
+export function readinessOf({ account, model, condition }: Candidate, nowMs: number): Readiness {
+  if (account.disabled) return 'disabled'
+  if (condition.restingUntilMs > nowMs || (condition.modelRests[model] ?? 0) > nowMs) return 'resting'
+  const isFull = account.concurrency > 0 && condition.taken >= account.concurrency
+  if (condition.outSinceMs !== null || condition.circuitSinceMs !== null) {
+    if (condition.probeAtMs <= nowMs && !condition.probing && !isFull) return 'probe'
+    return condition.outSinceMs !== null ? 'out' : 'circuit'
+  }
+  return isFull ? 'full' : 'free'
+}
+
+/** When a rest of this account or of this model there ends; undefined when it does not rest. */
+export function restsUntilMs({ model, condition }: Candidate, nowMs: number): number | undefined {
+  const untilMs = Math.max(condition.restingUntilMs, condition.modelRests[model] ?? 0)
+  return untilMs > nowMs ? untilMs : undefined
+}
+
+/** Why nobody can take the call, for a person: each account's reason, at most five of them. */
+export function whyNot(candidates: readonly Candidate[], nowMs: number): string {
+  const shown = candidates.slice(0, reasonsMax).map(candidate => `${candidate.account.name} ${reasonOf(candidate, nowMs)}`)
+  const more = candidates.length - shown.length
+  return shown.join(', ') + (more > 0 ? ` and ${more} more` : '')
+}
+
+const reasonsMax = 5
+
+function reasonOf(candidate: Candidate, nowMs: number): string {
+  const { condition } = candidate
+  const readiness = readinessOf(candidate, nowMs)
+  const untilMs = restsUntilMs(candidate, nowMs)
+  if (readiness === 'resting' && untilMs !== undefined) return `resting until ${new Date(untilMs).toISOString()}`
+  if (readiness === 'out') return 'out of quota'
+  if (readiness === 'circuit' || readiness === 'probe') {
+    return `failing, next probe at ${new Date(Math.max(nowMs, condition.probeAtMs)).toISOString()}`
+  }
+  return readiness === 'full' ? 'busy' : readiness
+}

@@ -1,0 +1,307 @@
+import type { Dispatcher } from 'undici'
+import type { Clock, Timer } from '../lib/clock.ts'
+import { kindOf, readAnswer, readAnswerBody } from '../protocols/openai-events.ts'
+import type { AnswerFacts } from '../protocols/protocol.ts'
+import { dataOf, type SseReader, sseReader } from '../protocols/sse.ts'
+import { type Egress, EgressForbidden, type Outbound } from './egress.ts'
+import { type AttemptFault, type AttemptFaultName, type Headers, verdictOfCode, verdictOfStatus } from './verdict.ts'
+
+export interface AttemptSettings {
+  readonly jsonHeadersTimeoutMs: number
+  readonly firstEventTimeoutMs: number
+  readonly betweenBytesTimeoutMs: number
+  readonly answerBytesMax: number
+}
+
+/** `live` has every attempt that is not over, so that stopping can end them. */
+export interface AttemptParts {
+  readonly egress: Egress
+  readonly clock: Clock
+  readonly settings: AttemptSettings
+  readonly live: Set<Attempt>
+}
+
+/** How an attempt began, or that it did not. */
+export type Beginning =
+  /** The first event is here; the rest comes by `pipe`. */
+  | { readonly kind: 'stream'; readonly status: number; readonly headers: Headers }
+  /** The whole JSON answer, and what it says. */
+  | { readonly kind: 'json'; readonly status: number; readonly headers: Headers; readonly body: Buffer; readonly facts: AnswerFacts }
+  /** The client's own fault: status and body are relayed word for word. */
+  | { readonly kind: 'refusal'; readonly status: number; readonly headers: Headers; readonly body: Buffer }
+  | { readonly kind: 'fault'; readonly fault: AttemptFault; readonly headers: Headers; readonly cause?: unknown }
+
+/** How a stream ended: by itself, or by one of these faults. */
+export type StreamEnd = 'ended' | Extract<AttemptFaultName, 'stream_cut' | 'stream_stalled' | 'stream_malformed' | 'aborted'>
+
+/** Where a stream's events go. Returning false asks for silence until `resume`. */
+export interface EventSink {
+  /** The bytes as they came, the blank line included. */
+  event(raw: Buffer, type: string): boolean
+  /** A comment of the upstream's, or bytes after the last event. */
+  other(raw: Buffer): void
+}
+
+/** An error page longer than this is no error message. */
+const refusalBytesMax = 1024 * 1024
+
+/**
+ * One call, sent to one account, once. `beginning` never rejects. Whoever pipes the stream must see it to its end or
+ * abort it: until then it occupies a connection.
+ */
+export class Attempt implements Dispatcher.DispatchHandler {
+  readonly beginning: Promise<Beginning>
+  /** When it was sent, and how long until its first event or its headers, in the clock's elapsed milliseconds. */
+  firstEventMs: number | undefined
+  upstreamRequestId: string | undefined
+
+  readonly #clock: Clock
+  readonly #settings: AttemptSettings
+  readonly #streams: boolean
+  readonly #live: Set<Attempt>
+  readonly #startedMs: number
+  readonly #reader: SseReader = sseReader()
+  #begin!: (beginning: Beginning) => void
+  #controller: Dispatcher.DispatchController | undefined
+  #timer: Timer
+  #timerFault: AttemptFaultName
+  #status = 0
+  #headers: Headers = {}
+  #mode: 'waiting' | 'stream' | 'json' | 'refusal' | 'over' = 'waiting'
+  #body: Buffer[] = []
+  #bodyBytes = 0
+  #hasBegun = false
+  /** The sink asked for silence. */
+  #isPaused = false
+  #pending: Array<{ raw: Buffer; type: string }> = []
+  #sink: EventSink | undefined
+  #end: ((end: StreamEnd) => void) | undefined
+  #ended: StreamEnd | undefined
+  #abortedWhy: AttemptFaultName | undefined
+
+  constructor(outbound: Outbound, streams: boolean, parts: AttemptParts) {
+    const { clock, settings, egress } = parts
+    this.#clock = clock
+    this.#settings = settings
+    this.#live = parts.live
+    this.#live.add(this)
+    this.#streams = streams
+    this.#startedMs = clock.elapsedMs()
+    this.beginning = new Promise(resolve => {
+      this.#begin = resolve
+    })
+    this.#timerFault = streams ? 'first_event_timeout' : 'headers_timeout'
+    this.#timer = clock.after(streams ? settings.firstEventTimeoutMs : settings.jsonHeadersTimeoutMs, () => this.#timedOut())
+    try {
+      egress.send(outbound, this)
+    } catch (error) {
+      this.#fail('egress_forbidden', error)
+    }
+  }
+
+  /** Whether any byte may have reached the upstream. */
+  get isSent(): boolean {
+    return this.#controller !== undefined
+  }
+
+  /** Ends it now. What has begun ends as `aborted`. */
+  abort(why: AttemptFaultName = 'aborted'): void {
+    this.#abortedWhy ??= why
+    if (this.#controller && !this.#controller.aborted) this.#controller.abort(new Error(`attempt ended: ${why}`))
+    this.#fail(why, undefined)
+  }
+
+  /** Hands over the events, those already here first. */
+  pipe(sink: EventSink): Promise<StreamEnd> {
+    this.#sink = sink
+    const end = new Promise<StreamEnd>(resolve => {
+      this.#end = resolve
+    })
+    this.resume()
+    return end
+  }
+
+  /** Goes on after the sink asked for silence. */
+  resume(): void {
+    this.#isPaused = false
+    for (let kept = this.#pending.shift(); kept !== undefined; kept = this.#pending.shift()) {
+      if (!this.#sink?.event(kept.raw, kept.type)) {
+        this.#isPaused = true
+        return
+      }
+    }
+    if (this.#ended !== undefined) return this.#end?.(this.#ended)
+    this.#timer.restart()
+    this.#controller?.resume()
+  }
+
+  // What undici calls ------------------------------------------------------------------------------------------------
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#abortedWhy !== undefined || this.#hasBegun) controller.abort(new Error('attempt ended before it was sent'))
+  }
+
+  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Headers): void {
+    if (status < 200) return
+    this.#status = status
+    this.#headers = headers
+    const id = headers['x-request-id']
+    this.upstreamRequestId = typeof id === 'string' ? id.slice(0, 200) : undefined
+    const isStream = String(headers['content-type'] ?? '').startsWith('text/event-stream')
+    if (status >= 300) this.#mode = 'refusal'
+    else if (isStream && !this.#streams) this.#fail('body_malformed', 'an event stream was not asked for')
+    else if (isStream) this.#mode = 'stream'
+    else this.#mode = 'json'
+    if (this.#mode === 'json' || this.#mode === 'refusal') this.#waitFor('body_cut', this.#settings.betweenBytesTimeoutMs)
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#mode === 'stream') return this.#readEvents(controller, chunk)
+    this.#bodyBytes += chunk.length
+    if (this.#mode === 'refusal' && this.#bodyBytes > refusalBytesMax) return
+    if (this.#mode === 'json' && this.#bodyBytes > this.#settings.answerBytesMax) return this.abort('body_too_large')
+    this.#timer.restart()
+    this.#body.push(chunk)
+  }
+
+  onResponseEnd(): void {
+    const mode = this.#mode
+    if (mode === 'stream') return this.#streamEnded()
+    if (mode === 'over') return
+    const body = this.#body.length === 1 ? this.#body[0]! : Buffer.concat(this.#body)
+    if (mode === 'json') return this.#jsonEnded(body)
+    const fault = verdictOfStatus(this.#status, this.#headers, body.toString(), this.#clock.nowMs())
+    if (fault !== 'client') return this.#settleBeginning({ kind: 'fault', fault, headers: this.#headers })
+    this.#settleBeginning({ kind: 'refusal', status: this.#status, headers: this.#headers, body })
+  }
+
+  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    this.#fail(this.#abortedWhy ?? faultOfError(error, this.#mode, this.isSent), error)
+  }
+
+  // ------------------------------------------------------------------------------------------------------------------
+
+  #readEvents(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#hasBegun) this.#timer.restart()
+    try {
+      this.#reader.push(
+        chunk,
+        (raw, type) => this.#take(raw, type),
+        raw => this.#sink?.other(raw),
+      )
+    } catch (error) {
+      return this.#abortWith('stream_malformed', error)
+    }
+    if (this.#isPaused || (this.#hasBegun && this.#sink === undefined)) controller.pause()
+  }
+
+  #take(raw: Buffer, type: string): void {
+    if (!this.#hasBegun && !this.#beginWith(raw, type)) return
+    // What is still in the chunk when the sink asks for silence is kept, and nothing more is read until `resume`.
+    if (this.#isPaused || this.#sink === undefined) this.#pending.push({ raw, type })
+    else this.#isPaused = !this.#sink.event(raw, type)
+  }
+
+  /** The first event decides: an upstream's own fault is no answer. */
+  #beginWith(raw: Buffer, type: string): boolean {
+    const kind = kindOf(type)
+    if (kind === 'error' || kind === 'failed') {
+      const fault = firstEventFault(raw)
+      if (fault !== 'client') {
+        this.#abortWith(fault.name, undefined, fault)
+        return false
+      }
+    }
+    this.#waitFor('stream_stalled', this.#settings.betweenBytesTimeoutMs)
+    this.#settleBeginning({ kind: 'stream', status: this.#status, headers: this.#headers })
+    return true
+  }
+
+  #jsonEnded(body: Buffer): void {
+    try {
+      const facts = readAnswerBody(body)
+      this.#settleBeginning({ kind: 'json', status: this.#status, headers: this.#headers, body, facts })
+    } catch (error) {
+      this.#fail('body_malformed', error)
+    }
+  }
+
+  #streamEnded(): void {
+    if (!this.#hasBegun) return this.#fail('reset', 'the stream ended before its first event')
+    const rest = this.#reader.end()
+    if (rest.length > 0) this.#sink?.other(rest)
+    this.#endStream('ended')
+  }
+
+  #timedOut(): void {
+    if (this.#isPaused) return // The client is slow, not the upstream; whoever reads for it counts that time.
+    this.#abortWith(this.#timerFault, 'timed out')
+  }
+
+  #waitFor(fault: AttemptFaultName, ms: number): void {
+    this.#timer[Symbol.dispose]()
+    this.#timerFault = fault
+    this.#timer = this.#clock.after(ms, () => this.#timedOut())
+  }
+
+  /** Ends it with a fault of its own, which is told even though undici will say "aborted". */
+  #abortWith(name: AttemptFaultName, cause: unknown, fault?: AttemptFault): void {
+    this.#abortedWhy ??= name
+    this.#fail(name, cause, fault)
+    if (this.#controller && !this.#controller.aborted) this.#controller.abort(new Error(`attempt ended: ${name}`))
+  }
+
+  #fail(name: AttemptFaultName, cause: unknown, fault: AttemptFault = { name, status: this.#status || null }): void {
+    if (this.#hasBegun) {
+      if (this.#mode === 'stream') this.#endStream(streamEndOf(name))
+      return
+    }
+    this.#settleBeginning({ kind: 'fault', fault, headers: this.#headers, cause })
+    this.#over()
+  }
+
+  #settleBeginning(beginning: Beginning): void {
+    if (this.#hasBegun) return
+    this.#hasBegun = true
+    this.firstEventMs = this.#clock.elapsedMs() - this.#startedMs
+    this.#begin(beginning)
+    if (beginning.kind !== 'stream') this.#over()
+  }
+
+  #endStream(end: StreamEnd): void {
+    if (this.#ended !== undefined) return
+    this.#ended = end
+    this.#over()
+    if (this.#pending.length === 0) this.#end?.(end)
+  }
+
+  #over(): void {
+    this.#mode = 'over'
+    this.#live.delete(this)
+    this.#timer[Symbol.dispose]()
+  }
+}
+
+function firstEventFault(raw: Buffer): AttemptFault | 'client' {
+  try {
+    const { error } = readAnswer(dataOf(raw))
+    return verdictOfCode(error?.code ?? null, error?.type ?? null)
+  } catch {
+    // An error event that cannot be read says nothing for the client, and is the upstream's doing.
+    return { name: 'server', status: 500 }
+  }
+}
+
+function streamEndOf(name: AttemptFaultName): StreamEnd {
+  return name === 'stream_stalled' || name === 'stream_malformed' || name === 'aborted' ? name : 'stream_cut'
+}
+
+const unreachableCodes = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'EADDRNOTAVAIL'])
+
+function faultOfError(error: Error & { code?: string }, mode: string, isSent: boolean): AttemptFaultName {
+  if (error instanceof EgressForbidden) return 'egress_forbidden'
+  if (error.code === 'UND_ERR_CONNECT_TIMEOUT') return 'connect_timeout'
+  if (unreachableCodes.has(error.code ?? '') || !isSent) return 'unreachable'
+  return mode === 'json' ? 'body_cut' : 'reset'
+}

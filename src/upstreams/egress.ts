@@ -1,0 +1,120 @@
+import { lookup } from 'node:dns'
+import { isIP, type LookupFunction } from 'node:net'
+import { Readable } from 'node:stream'
+import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici'
+import { isPublicAddress } from '../lib/address.ts'
+
+/** Which way out a request may take. */
+export interface Route {
+  /** An HTTP proxy to go through, or null. Through one, the proxy resolves names; what may be reached is then its decision. */
+  readonly proxy: string | null
+  /** Allows private addresses and plain http. */
+  readonly allowPrivateAddress: boolean
+}
+
+export interface Outbound {
+  readonly origin: string
+  /** With the query string. */
+  readonly path: string
+  readonly method: 'POST' | 'GET'
+  readonly headers: Readonly<Record<string, string>>
+  /** Slices to be sent one after another; empty for none. */
+  readonly body: readonly Buffer[]
+  readonly route: Route
+}
+
+/** The address is private or the scheme is not https, and nobody allowed that. */
+export class EgressForbidden extends Error {
+  override readonly name = 'EgressForbidden'
+  readonly code = 'HEADGATE_EGRESS_FORBIDDEN'
+}
+
+/**
+ * The one way out. Every address that a name resolves to is checked, and the connection goes to those addresses and no
+ * others, so that a name cannot change its mind in between. Redirects are not followed: `dispatch` does not know them.
+ */
+export interface Egress {
+  /** Throws EgressForbidden at once where the origin says enough; what a name resolves to is told to the handler. */
+  send(outbound: Outbound, handler: Dispatcher.DispatchHandler): void
+  close(): Promise<void>
+}
+
+/** Below this, slices are joined: one write is cheaper than several. */
+const joinBytesMax = 256 * 1024
+
+export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: number }): Egress {
+  const agents = new Map<string, Dispatcher>()
+
+  function agentFor(route: Route): Dispatcher {
+    const name = `${route.allowPrivateAddress} ${route.proxy ?? ''}`
+    let agent = agents.get(name)
+    if (agent === undefined) {
+      agent = newAgent(route, connectTimeoutMs)
+      agents.set(name, agent)
+    }
+    return agent
+  }
+
+  return {
+    send({ origin, path, method, headers, body, route }, handler) {
+      if (!route.allowPrivateAddress) requirePublic(origin)
+      const bytes = body.reduce((sum, slice) => sum + slice.length, 0)
+      agentFor(route).dispatch(
+        {
+          origin,
+          path,
+          method,
+          headers: method === 'GET' ? { ...headers } : { ...headers, 'content-length': String(bytes) },
+          body:
+            body.length === 0
+              ? null
+              : body.length === 1
+                ? body[0]!
+                : bytes <= joinBytesMax
+                  ? Buffer.concat(body)
+                  : Readable.from(slicesOf(body), { objectMode: false }),
+          // Attempts keep their own time, to the millisecond.
+          headersTimeout: 0,
+          bodyTimeout: 0,
+        },
+        handler,
+      )
+    },
+    async close() {
+      await Promise.all([...agents.values()].map(agent => agent.destroy()))
+    },
+  }
+}
+
+function newAgent({ proxy, allowPrivateAddress }: Route, connectTimeoutMs: number): Dispatcher {
+  const checked = allowPrivateAddress ? {} : { lookup: publicLookup }
+  const connect = buildConnector({ timeout: connectTimeoutMs, allowH2: false, ...checked })
+  if (proxy !== null)
+    return new ProxyAgent({ uri: proxy, requestTls: { timeout: connectTimeoutMs }, proxyTls: { timeout: connectTimeoutMs } })
+  return new Agent({ connect, pipelining: 1 })
+}
+
+/** An address in the origin needs no look-up, so the look-up's check would not see it. */
+function requirePublic(origin: string): void {
+  const { protocol, hostname } = new URL(origin)
+  const host = hostname.replace(/^\[|\]$/g, '')
+  if (protocol !== 'https:') throw new EgressForbidden(`${origin} is not https`)
+  if (isIP(host) !== 0 && !isPublicAddress(host)) throw new EgressForbidden(`${host} is not a public address`)
+}
+
+const publicLookup: LookupFunction = (hostname, options, callback) => {
+  lookup(hostname, { ...options, all: true }, (error, addresses) => {
+    if (error) return callback(error, '')
+    const hidden = addresses.find(({ address }) => !isPublicAddress(address))
+    if (hidden) return callback(new EgressForbidden(`${hostname} resolves to ${hidden.address}, which is not a public address`), '')
+    if (options.all) return callback(null, addresses)
+    callback(null, addresses[0]!.address, addresses[0]!.family)
+  })
+}
+
+function* slicesOf(body: readonly Buffer[]): Iterable<Buffer> {
+  const pieceBytes = 1024 * 1024
+  for (const slice of body) {
+    for (let at = 0; at < slice.length; at += pieceBytes) yield slice.subarray(at, at + pieceBytes)
+  }
+}

@@ -1,0 +1,63 @@
+import type { Candidate } from './account.ts'
+
+/** Chooses among accounts that may be given the call. Pure: the same candidates and the same chance give the same choice. */
+export type Select = (candidates: readonly Candidate[], chance: () => number) => Candidate | undefined
+
+/** From this many on, the better of two drawn by lot is nearly as good as the best, and costs no scan. */
+const manyCandidates = 32
+
+/** The least loaded of the lowest priority number; of equals, the longest unused. */
+export const leastLoaded: Select = (candidates, chance) => {
+  const first = ofLowestPriority(candidates)
+  if (first.length < manyCandidates)
+    return first.reduce<Candidate | undefined>((best, next) => (best && !isBetter(next, best) ? best : next), undefined)
+  const one = first[Math.floor(chance() * first.length)]!
+  const other = first[Math.floor(chance() * first.length)]!
+  return isBetter(other, one) ? other : one
+}
+
+/** Of accounts that are all failing, the one that failed least lately: somebody must be tried. */
+export const leastBad: Select = candidates =>
+  ofLowestPriority(candidates).reduce<Candidate | undefined>(
+    (best, next) => (best === undefined || next.condition.successRate > best.condition.successRate ? next : best),
+    undefined,
+  )
+
+/** A session leaves an account whose time to first token is this many times the best of the others, and noticeable. */
+const slowRatio = 3
+const slowMs = 1000
+
+export function isSlow({ condition }: Candidate, others: readonly Candidate[]): boolean {
+  const mine = condition.firstEventMs
+  if (mine === null || mine < slowMs) return false
+  const best = others.reduce(
+    (least, other) => Math.min(least, other.condition.firstEventMs ?? Number.POSITIVE_INFINITY),
+    Number.POSITIVE_INFINITY,
+  )
+  return mine > best * slowRatio
+}
+
+function ofLowestPriority(candidates: readonly Candidate[]): readonly Candidate[] {
+  const lowest = candidates.reduce((least, { account }) => Math.min(least, account.priority), Number.POSITIVE_INFINITY)
+  const first = candidates.filter(({ account }) => account.priority === lowest)
+  return first.length === candidates.length ? candidates : first
+}
+
+function isBetter(one: Candidate, other: Candidate): boolean {
+  const difference = loadOf(one) - loadOf(other)
+  return difference < 0 || (difference === 0 && one.condition.lastUsedMs < other.condition.lastUsedMs)
+}
+
+/** What an account without a limit counts as: its load is 0, and the corrections need something to multiply. */
+const loadFloor = 0.01
+
+/**
+ * (in flight + 1) / (concurrency × weight), corrected by how fast and how reliably the account began to answer lately.
+ * Slowness counts in powers of two: finer steps would be noise, and would never leave a tie to the longest unused.
+ */
+function loadOf({ account, condition }: Candidate): number {
+  const load = account.concurrency > 0 ? (condition.taken + 1) / (account.concurrency * account.weight) : 0
+  const slowness = condition.firstEventMs === null ? 1 : 2 ** Math.max(0, Math.round(Math.log2(condition.firstEventMs / slowMs)))
+  const failing = condition.successRate < 0.99 ? 1 / Math.max(0.05, condition.successRate) ** 2 : 1
+  return (load + loadFloor) * slowness * failing
+}
