@@ -52,6 +52,14 @@ export class DatabaseAway extends Error {
   override readonly name = 'DatabaseAway'
 }
 
+/** The number of every script: an engine must not keep one by it. */
+export const scriptNumber = -1
+
+/** Several statements in one text, without values: run as it stands, never prepared. For migrations. */
+export function script(sql: string): Statement {
+  return { number: scriptNumber, sql }
+}
+
 let statements = 0
 const bySql = new Map<string, Statement>()
 

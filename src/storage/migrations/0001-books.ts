@@ -92,12 +92,15 @@ create table prices (
   effective_to bigint
 );
 create index prices_by_model on prices (model, tier, context_over, effective_from);
+create unique index prices_running on prices (model, tier, context_over) where effective_to is null;
 
 create table wallets (
   id text primary key,
   user_id text not null unique references users (id),
   balance bigint not null check (balance >= 0),
-  held bigint not null check (held >= 0 and held <= balance)
+  held bigint not null check (held >= 0 and held <= balance),
+  -- What the latest hold or charge came to, for the next statement of the same transaction. Means nothing afterwards.
+  moved bigint not null default 0
 );
 
 create table entries (
@@ -144,6 +147,8 @@ create table holds (
   wallet_id text references wallets (id),
   subscription_id text references subscriptions (id),
   amount bigint not null check (amount >= 0),
+  -- What the wallet or the windows still keep back for it: the amount while it is open, 0 once it has ended.
+  kept bigint not null check (kept >= 0),
   state text not null,
   settled bigint not null default 0,
   lease_id text not null,
@@ -152,6 +157,8 @@ create table holds (
   key_id text not null,
   group_id text not null,
   model text not null,
+  path text not null,
+  address text not null,
   stream bigint not null
 );
 create index holds_open on holds (lease_id) where state = 'held';

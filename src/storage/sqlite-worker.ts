@@ -1,0 +1,176 @@
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { type Row, scriptNumber, type Value } from './database.ts'
+import { positional } from './placeholders.ts'
+import { type Answer, type Command, type Level, type Message, readCommands, readLevel, type SentStep } from './sqlite-wire.ts'
+
+/**
+ * SQLite's thread: one connection, which shares every commit among all who wait for one.
+ *
+ * Whatever arrived during the last batch is the next. A batch is one transaction, so one sync; yet each command in it lands or fails
+ * alone. Nobody is answered before the batch has been committed, readers included: they may have seen its writes.
+ */
+const { path, readOnly } = workerData as { readonly path: string; readonly readOnly: boolean }
+const port = parentPort!
+
+const busyTimeoutMs = 1_000
+const preparedMax = 1_000
+const cacheKiB = 32 * 1024
+const checkpointPages = 4_000
+const walBytesKept = 64 * 1024 * 1024
+
+const database = open()
+const beginRead = database.prepare('begin')
+const beginWrite = database.prepare('begin immediate')
+const commit = database.prepare('commit')
+const savepoint = database.prepare('savepoint command')
+const undo = database.prepare('rollback to command')
+const release = database.prepare('release command')
+
+const texts = new Map<number, string>()
+const prepared = new Map<number, Prepared>()
+let synchronous: Level = 2
+
+port.on('message', (first: Message | null) => {
+  const batch: Command[] = []
+  let next: Message | null | undefined = first
+  for (; next; next = receiveMessageOnPort(port)?.message) readCommands(next, texts, batch)
+  if (batch.length > 0) port.postMessage(answerBatch(batch))
+  if (next === null) close()
+})
+
+function open(): DatabaseSync {
+  const opened = new DatabaseSync(path, { readOnly, timeout: busyTimeoutMs })
+  opened.exec(`pragma foreign_keys = on; pragma temp_store = memory; pragma cache_size = -${cacheKiB}`)
+  if (readOnly) return opened
+  opened.exec('pragma journal_mode = wal; pragma synchronous = full')
+  opened.exec(`pragma wal_autocheckpoint = ${checkpointPages}; pragma journal_size_limit = ${walBytesKept}`)
+  const { journal_mode } = opened.prepare('pragma journal_mode').get()!
+  const level = opened.prepare('pragma synchronous').get()!.synchronous
+  if (journal_mode === 'wal' && level === 2) return opened
+  opened.close()
+  throw new Error(`it must run with journal_mode wal and synchronous 2, but SQLite says ${journal_mode} and ${level}`)
+}
+
+function answerBatch(batch: readonly Command[]): Answer[] {
+  const level = batch.reduce<Level>((highest, command) => (command.level > highest ? command.level : highest), readLevel)
+  try {
+    begin(level)
+    let outcomes = batch.map(run)
+    if (outcomes.some(outcome => outcome.leftTraces)) {
+      // Savepoints cost a third of a batch, and hardly ever does a command fail after it has written: only then they are set.
+      database.exec('rollback')
+      begin(level)
+      outcomes = batch.map(runApart)
+    }
+    commit.run()
+    return outcomes.map(outcome => outcome.answer)
+  } catch (error) {
+    if (database.isTransaction) database.exec('rollback')
+    // A full disk takes the writes of the whole batch with it, but not the reads: each of them is tried again, alone.
+    return batch.map(command => (command.level > readLevel || batch.length === 1 ? away(error) : answerBatch([command])[0]!))
+  }
+}
+
+/** A commit under synchronous 2 syncs the log to its end, so also what was committed before under 1. */
+function begin(level: Level): void {
+  if (level === readLevel) return void beginRead.run()
+  if (level !== synchronous) database.exec(`pragma synchronous = ${level}`)
+  synchronous = level
+  beginWrite.run()
+}
+
+/** `leftTraces`: the command failed, and its first steps may have written something that is still there. */
+interface Outcome {
+  readonly answer: Answer
+  readonly leftTraces: boolean
+}
+
+function runApart(command: Command): Outcome {
+  savepoint.run()
+  const { answer, leftTraces } = run(command)
+  if (leftTraces) undo.run()
+  release.run()
+  return { answer, leftTraces: false }
+}
+
+/** Runs the steps up to the first that fails. Throws only what the whole batch cannot survive. */
+function run({ steps }: Command): Outcome {
+  const returned: Row[][] = []
+  for (const step of steps) {
+    try {
+      const { rows, count } = runStep(step)
+      if (step.rows !== null && step.rows !== count) return { answer: returned.length, leftTraces: count > 0 || returned.length > 0 }
+      returned.push(rows)
+    } catch (error) {
+      if (!database.isTransaction || isLost(error)) throw error
+      const answer = `${messageOf(error)} (in "${firstWords(step.sql)}")`
+      // A statement that fails undoes itself. Only a script may have got half way.
+      return { answer, leftTraces: returned.length > 0 || step.number === scriptNumber }
+    }
+  }
+  return { answer: returned.some(rows => rows.length > 0) ? returned : null, leftTraces: false }
+}
+
+function runStep({ number, sql, values }: SentStep): { readonly rows: Row[]; readonly count: number } {
+  if (number === scriptNumber) {
+    database.exec(sql)
+    return { rows: [], count: 0 }
+  }
+  const { statement, order, count, returnsRows } = prepare(number, sql)
+  if (values.length !== count) throw new Error(`${count} values wanted, ${values.length} given`)
+  const bound = order.map(index => bindable(values[index]!))
+  if (!returnsRows) return { rows: [], count: Number(statement.run(...bound).changes) }
+  const rows = statement.all(...bound) as Row[]
+  return { rows, count: rows.length }
+}
+
+interface Prepared {
+  readonly statement: StatementSync
+  readonly order: readonly number[]
+  readonly count: number
+  readonly returnsRows: boolean
+}
+
+function prepare(number: number, text: string): Prepared {
+  const found = prepared.get(number)
+  if (found !== undefined) return found
+  if (prepared.size >= preparedMax) prepared.clear()
+  const { sql, order, count } = positional(text)
+  const statement = database.prepare(sql)
+  statement.setReadBigInts(true)
+  const made = { statement, order, count, returnsRows: statement.columns().length > 0 }
+  prepared.set(number, made)
+  return made
+}
+
+/** A number would be bound as a float, and one with a fraction is a rounding that somebody did not mean. The value is not told: it may be a secret. */
+function bindable(value: Value): SQLInputValue {
+  if (typeof value !== 'number') return value
+  if (!Number.isSafeInteger(value)) throw new Error('a number is not whole, or beyond 2^53')
+  return BigInt(value)
+}
+
+/** Primary result codes (sqlite.org/rescode.html) that are the machine's doing, not the statement's: whoever is next would meet them too. */
+const lostCodes = new Set([5, 6, 7, 8, 10, 11, 13, 14, 15, 26]) // busy, locked, no memory, read-only, I/O, corrupt, full, cannot open, protocol, not a database
+
+function isLost(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && lostCodes.has(Number(error.errcode) & 0xff)
+}
+
+function away(error: unknown): Answer {
+  return { away: messageOf(error) }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+function firstWords(sql: string): string {
+  return sql.trim().split(/\s+/, 5).join(' ').slice(0, 60)
+}
+
+function close(): void {
+  database.close()
+  port.close()
+}
