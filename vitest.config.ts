@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { Summary } from './test/summary.ts'
 
 /** Two cores: two files at a time. Tests wait for things, so what never happens must end them. */
 export default defineConfig({
@@ -8,5 +9,6 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    reporters: ['default', new Summary()],
   },
 })

@@ -7,7 +7,7 @@ import { openOwners } from './directory/owners.ts'
 import { openSeal, readSecretKey } from './directory/seal.ts'
 import { openDirectory } from './directory/snapshot.ts'
 import { BodyBudget } from './gateway/body.ts'
-import { openBooks } from './gateway/books.ts'
+import { type CallEnd, openBooks } from './gateway/books.ts'
 import { openDrain } from './gateway/drain.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import { keepLease } from './gateway/lease.ts'
@@ -60,51 +60,10 @@ export interface Adapters {
 /** Opens the adapters, builds the Gateway record, and listens. Rejects with a sentence for the operator. */
 export async function openHeadgate(settings: Settings, log: Log, openAdmin: OpenAdmin, adapters: Adapters = {}): Promise<Headgate> {
   await using scope = new AsyncDisposableStack()
-  const { clock = systemClock, chance = Math.random } = adapters
-  scope.use(await lockFolder(settings.data))
-  const opened = await openSqlite(join(settings.data, 'headgate.db'))
-  scope.defer(() => opened.close())
-  await migrate(opened, migrations)
-  const database = adapters.wrapDatabase?.(opened) ?? opened
-
-  const seal = openSeal(readSecretKey({ secretKeyText: settings.secretKey, folder: settings.data }))
-  const metrics = openMetrics()
-  const journal = await openOwed<Parameters<Gateway['books']['end']>[0]>(join(settings.data, 'owed.journal'), ({ trouble, ...what }) => {
-    log.error(what, `the owed journal has a ${trouble} line; nothing was dropped`)
-  })
-  const books = openBooks({ database, journal, clock, log, metrics, settleWithinMs: settings.settleWithinMs })
-  scope.defer(() => books.close())
-  const memory = inMemory(clock)
-  const coordinator = adapters.wrapCoordinator?.(memory) ?? memory
-  const egress = openEgress(settings)
-  scope.defer(() => egress.close())
-  const reader = openCallReader()
-  scope.defer(() => reader.close())
-  const ledger = openLedger(database, clock)
   const closing = new AbortController()
-  const recorder = scope.use(openRecorder(database, clock))
-
-  const gateway: Gateway = {
-    settings,
-    clock,
-    chance,
-    directory: await openDirectory(database, seal, clock, { unknownKeyMs: settings.unknownKeyMs }),
-    owners: openOwners(database),
-    coordinator,
-    ledger,
-    books,
-    recorder,
-    egress,
-    bodies: new BodyBudget(settings.bodiesBytesMax),
-    reader,
-    drain: openDrain(settings, clock, () => gateway),
-    live: new Set(),
-    metrics,
-    log,
-    trustedProxies: settings.trustedProxies.length === 0 ? undefined : blockListOf(settings.trustedProxies),
-    leaseId: newId(clock.nowMs()),
-    closing: closing.signal,
-  }
+  const opened = await openParts(settings, log, adapters, scope)
+  const { database, memory, seal, parts } = opened
+  const gateway: Gateway = { ...parts, closing: closing.signal, drain: openDrain(settings, parts.clock, () => gateway) }
   scope.use(await keepLease(gateway, settings))
 
   let isStopping = false
@@ -123,6 +82,59 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
       await stopServing(serving, gateway, closing, settings)
       await rest.disposeAsync()
     },
+  }
+}
+
+/** Everything that has to be closed again, in the order in which the parts need each other. */
+async function openParts(settings: Settings, log: Log, adapters: Adapters, scope: AsyncDisposableStack) {
+  const { clock = systemClock, chance = Math.random } = adapters
+  scope.use(await lockFolder(settings.data))
+  const opened = await openBooksFile(settings.data)
+  scope.defer(() => opened.close())
+  const database = adapters.wrapDatabase?.(opened) ?? opened
+  const seal = openSeal(readSecretKey({ secretKeyText: settings.secretKey, folder: settings.data }))
+  const metrics = openMetrics()
+  const journal = await openOwed<CallEnd>(join(settings.data, 'owed.journal'), ({ trouble, ...what }) => {
+    log.error(what, `the owed journal has a ${trouble} line; nothing was dropped`)
+  })
+  const books = openBooks({ database, journal, clock, log, metrics, settleWithinMs: settings.settleWithinMs })
+  scope.defer(() => books.close())
+  const memory = inMemory(clock)
+  const egress = openEgress(settings)
+  scope.defer(() => egress.close())
+  const reader = openCallReader()
+  scope.defer(() => reader.close())
+  const parts: Omit<Gateway, 'closing' | 'drain'> = {
+    settings,
+    clock,
+    chance,
+    directory: await openDirectory(database, seal, clock, { unknownKeyMs: settings.unknownKeyMs }),
+    owners: openOwners(database),
+    coordinator: adapters.wrapCoordinator?.(memory) ?? memory,
+    ledger: openLedger(database, clock),
+    books,
+    recorder: scope.use(openRecorder(database, clock)),
+    egress,
+    bodies: new BodyBudget(settings.bodiesBytesMax),
+    reader,
+    live: new Set(),
+    metrics,
+    log,
+    trustedProxies: settings.trustedProxies.length === 0 ? undefined : blockListOf(settings.trustedProxies),
+    leaseId: newId(clock.nowMs()),
+  }
+  return { database, memory, seal, parts }
+}
+
+/** The embedded books, with the newest schema. */
+async function openBooksFile(folder: string): Promise<Database> {
+  const database = await openSqlite(join(folder, 'headgate.db'))
+  try {
+    await migrate(database, migrations)
+    return database
+  } catch (error) {
+    await database.close()
+    throw error
   }
 }
 

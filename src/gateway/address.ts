@@ -17,6 +17,8 @@ export function addressOf(request: IncomingMessage, trustedProxies: BlockList | 
   return peer
 }
 
+/** Without the port that some proxies add, and without IPv6 around an IPv4 address. */
 function plain(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/i, '')
+  const bare = /^\[(.+)\](?::\d+)?$/.exec(address)?.[1] ?? /^([\d.]+):\d+$/.exec(address)?.[1] ?? address
+  return bare.replace(/^::ffff:(?=\d+\.)/i, '')
 }

@@ -6,6 +6,7 @@ import type { Funds, HeldCall, HoldRequest } from '../ledger/steps.ts'
 import { subscriptionFunds } from '../ledger/subscription.ts'
 import { Fault } from '../lib/fault.ts'
 import { authenticateAgain } from './authenticate.ts'
+import { beside, sureSlot } from './beside.ts'
 import type { Bound } from './bind.ts'
 import { metersOf } from './choose.ts'
 import type { Client } from './client.ts'
@@ -40,7 +41,7 @@ export interface Hold {
 
 export type Asking = { readonly principal: Principal; readonly call: Call; readonly bound: Bound; readonly receipt: Receipt }
 
-type Parts = Pick<Gateway, 'coordinator' | 'ledger' | 'books' | 'directory' | 'clock' | 'settings' | 'closing' | 'leaseId'>
+type Parts = Pick<Gateway, 'coordinator' | 'ledger' | 'books' | 'directory' | 'clock' | 'settings' | 'closing' | 'leaseId' | 'log'>
 
 /** First a look at the money, then the line, then the slot, then the hold: while one waits, nothing of theirs is set aside. */
 export async function admit(asking: Asking, client: Client, gateway: Parts): Promise<Admission> {
@@ -132,7 +133,7 @@ async function shortageNow(funds: Funds, floor: bigint, { ledger }: Parts): Prom
 async function standInLine(
   { principal, receipt }: Asking,
   client: Client,
-  { coordinator, clock, settings, closing }: Parts,
+  { coordinator, clock, settings, closing, log }: Parts,
 ): Promise<Slot> {
   const { user, key } = principal
   const startedMs = clock.elapsedMs()
@@ -147,7 +148,7 @@ async function standInLine(
   const tooLong = () => new Fault('line_timeout_user')
   using waiting = patience([client.left, closing], { clock, ms: settings.lineTimeoutMs, tooLong })
   try {
-    return await coordinator.enter(caller, waiting.signal)
+    return sureSlot(await coordinator.enter(caller, waiting.signal), log)
   } finally {
     receipt.lineMs = clock.elapsedMs() - startedMs
   }
@@ -185,15 +186,15 @@ function holdRequest({ principal, call, receipt }: Asking, { offer, funds, size 
 }
 
 async function placeHold(request: HoldRequest, meters: Hold['meters'], gateway: Parts): Promise<bigint> {
-  const giveBackRates = () => gateway.coordinator.correct(meters.map(meter => ({ ...meter, amount: -meter.amount })))
   try {
     const held = await orBooksAway(gateway.ledger.hold(request))
     if ('granted' in held) return held.granted
     throw held.refused === 'short' ? new Fault('money_short') : windowUsed(held.window, held.resetsAtMs)
   } catch (error) {
-    await giveBackRates()
     // Whether the hold took effect is not known: if it did, nobody else would end it.
     if (error instanceof Fault && error.fault === 'books_away') gateway.books.release(request)
+    const { coordinator, log } = gateway
+    await beside('giving back rates', log, () => coordinator.correct(meters.map(meter => ({ ...meter, amount: -meter.amount }))))
     throw error
   }
 }

@@ -1,4 +1,4 @@
-import type { BlockList } from 'node:net'
+import { type BlockList, isIP } from 'node:net'
 import type { Key } from '../directory/entities.ts'
 import { type Directory, isLive, type Principal } from '../directory/snapshot.ts'
 import { blockListOf, hasAddress } from '../lib/address.ts'
@@ -64,7 +64,8 @@ function isAllowed(key: Key, address: string): boolean {
     lists = { allow: listOrNone(key.allowAddresses), deny: listOrNone(key.denyAddresses) }
     listsOf.set(key, lists)
   }
-  if (lists.deny && hasAddress(lists.deny, address)) return false
+  // A proxy that does not say who calls ("unknown") cannot be used to pass a list.
+  if (isIP(address) === 0 || (lists.deny && hasAddress(lists.deny, address))) return false
   return lists.allow === undefined || hasAddress(lists.allow, address)
 }
 

@@ -49,91 +49,113 @@ export interface BooksParts {
 const catchUpEveryMs = 1000
 
 export function openBooks(parts: BooksParts): Books {
-  const { database, journal, clock, log, metrics } = parts
-  const unwritten = new Set<CallEnd>()
-  const pending = new Set<Promise<unknown>>()
-  let catching: Timer | undefined
-  let closed = false
+  return new BooksWithJournal(parts)
+}
 
-  function track<Result>(work: Promise<Result>): Promise<Result> {
-    pending.add(work)
-    void work.finally(() => pending.delete(work)).catch(() => {})
-    return work
+class BooksWithJournal implements Books {
+  readonly #parts: BooksParts
+  /** Ends that neither books nor journal took. */
+  readonly #unwritten = new Set<CallEnd>()
+  readonly #pending = new Set<Promise<unknown>>()
+  #catching: Timer | undefined
+  #isClosed = false
+
+  constructor(parts: BooksParts) {
+    this.#parts = parts
   }
 
-  /** The books did not answer in time, or not at all: whatever they did, the journal repeats it harmlessly. */
-  async function owe(end: CallEnd, cause: unknown): Promise<void> {
+  get unwritten(): number {
+    return this.#unwritten.size
+  }
+
+  get owed(): number {
+    return this.#parts.journal.size
+  }
+
+  async end(ending: CallEnd): Promise<void> {
+    const { database, settleWithinMs } = this.#parts
+    const answered = await within(this.#track(commitEnd(database, ending, 'in time')), this.#parts)
+    if (answered === 'late') await this.#owe(ending, new DatabaseAway(`no answer in ${settleWithinMs} ms`))
+    else if ('failed' in answered) await this.#owe(ending, answered.failed)
+    else this.#noteCommitted(answered.committed, ending)
+  }
+
+  release(request: HoldRequest): void {
+    void this.#track(this.end({ callId: request.callId, funds: request.funds, call: request, attempts: [] }))
+  }
+
+  async catchUp(): Promise<void> {
+    const { database, journal, log } = this.#parts
     try {
-      await journal.add(end)
-      log.warn({ call: end.callId, err: cause }, 'the books did not answer; the end of the call is in the journal')
-    } catch (error) {
-      unwritten.add(end)
-      log.error(
-        { call: end.callId, end: plain(end), err: error },
-        'neither books nor journal took the end of the call; it is kept in memory',
-      )
-    }
-    catchUpLater()
-  }
-
-  async function end(ending: CallEnd): Promise<void> {
-    const committing = track(commitEnd(database, ending, 'in time'))
-    const answered = await within(committing, parts)
-    if (answered === 'late') {
-      await owe(ending, new DatabaseAway(`no answer in ${parts.settleWithinMs} ms`))
-    } else if ('failed' in answered) {
-      await owe(ending, answered.failed)
-    } else {
-      noteUncollected(answered.committed, ending, metrics)
-    }
-  }
-
-  function catchUpLater(): void {
-    if (closed || catching !== undefined) return
-    catching = clock.after(catchUpEveryMs, () => {
-      catching = undefined
-      void catchUp()
-    })
-  }
-
-  async function catchUp(): Promise<void> {
-    try {
-      for (const ending of unwritten) {
+      for (const ending of this.#unwritten) {
         await journal.add(ending)
-        unwritten.delete(ending)
+        this.#unwritten.delete(ending)
       }
     } catch {
       // The journal still refuses; the books may take them.
     }
     try {
-      for (const ending of unwritten) {
-        await commitEnd(database, ending, 'late')
-        unwritten.delete(ending)
+      for (const ending of this.#unwritten) {
+        this.#noteCommitted(await commitEnd(database, ending, 'late'), ending)
+        this.#unwritten.delete(ending)
       }
-      await journal.replay(async ending => noteUncollected(await commitEnd(database, ending, 'late'), ending, metrics))
+      await journal.replay(async ending => this.#noteCommitted(await commitEnd(database, ending, 'late'), ending))
     } catch (error) {
       log.warn({ owed: journal.size, err: error }, 'the books are still away')
     }
-    if (journal.size + unwritten.size > 0) catchUpLater()
+    if (journal.size + this.#unwritten.size > 0) this.#catchUpLater()
   }
 
-  return {
-    end,
-    release: request => void track(end({ callId: request.callId, funds: request.funds, call: request, attempts: [] })),
-    catchUp,
-    get unwritten() {
-      return unwritten.size
-    },
-    get owed() {
-      return journal.size
-    },
-    async close() {
-      await Promise.allSettled([...pending])
-      await catchUp()
-      closed = true
-      catching?.[Symbol.dispose]()
-      await journal.close()
-    },
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.#pending])
+    await this.catchUp()
+    this.#isClosed = true
+    this.#catching?.[Symbol.dispose]()
+    await this.#parts.journal[Symbol.asyncDispose]()
+  }
+
+  #track<Result>(work: Promise<Result>): Promise<Result> {
+    this.#pending.add(work)
+    const forget = () => this.#pending.delete(work)
+    work.then(forget, forget)
+    return work
+  }
+
+  /** The books did not answer in time, or not at all: whatever they did, the journal repeats it harmlessly. */
+  async #owe(ending: CallEnd, cause: unknown): Promise<void> {
+    const { journal, log } = this.#parts
+    try {
+      await journal.add(ending)
+      log.warn({ call: ending.callId, err: cause }, 'the books did not answer; the end of the call is in the journal')
+    } catch (error) {
+      this.#unwritten.add(ending)
+      log.error(
+        { call: ending.callId, end: plain(ending), err: error },
+        'neither books nor journal took the end of a call; it is in memory',
+      )
+    }
+    this.#catchUpLater()
+  }
+
+  #catchUpLater(): void {
+    if (this.#isClosed || this.#catching !== undefined) return
+    this.#catching = this.#parts.clock.after(catchUpEveryMs, () => {
+      this.#catching = undefined
+      void this.#track(this.catchUp())
+    })
+  }
+
+  #noteCommitted(committed: Committed, { charge, callId }: CallEnd): void {
+    const { log, metrics } = this.#parts
+    if (charge === undefined) return
+    const settled = readSettled(committed)
+    if (settled === undefined) {
+      // The journal repeats what a slow commit did after all; that is what call ids are for.
+      log.info({ call: callId, guard: committed.done ? null : committed.guard }, 'the call had been settled before')
+      return
+    }
+    const uncollected = charge.cost - settled.charged
+    if (uncollected > 0n) metrics.uncollectedUsd.inc(Number(uncollected) / 1e9)
   }
 }
 
@@ -155,13 +177,6 @@ function endSteps(
 ): readonly Step[] {
   if (settle === undefined) return releaseSteps(callId, funds)
   return late === undefined ? settleSteps(settle) : lateSettleSteps(settle, late)
-}
-
-function noteUncollected(committed: Committed, { charge }: CallEnd, metrics: Metrics): void {
-  const settled = readSettled(committed)
-  if (settled === undefined || charge === undefined) return
-  const uncollected = charge.cost - settled.charged
-  if (uncollected > 0n) metrics.uncollectedUsd.inc(Number(uncollected) / 1e9)
 }
 
 async function within<Result>(

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
-import type { Condition, Slot } from '../coordination/coordinator.ts'
+import type { Slot } from '../coordination/coordinator.ts'
 import { Fault } from '../lib/fault.ts'
 import { type Candidate, type Readiness, readinessOf, restsUntilMs, whyNot } from '../upstreams/account.ts'
-import { withProbe } from '../upstreams/rest.ts'
+import { afterNothing, withProbe } from '../upstreams/rest.ts'
 import { isSlow, leastBad, leastLoaded } from '../upstreams/select.ts'
 import type { Admission } from './admit.ts'
+import { beside, sureSlot } from './beside.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import { patience } from './patience.ts'
@@ -23,7 +24,7 @@ export interface Nobody {
   readonly restEndsInMs: number | undefined
 }
 
-type Parts = Pick<Gateway, 'coordinator' | 'clock' | 'chance' | 'settings' | 'closing' | 'metrics'>
+type Parts = Pick<Gateway, 'coordinator' | 'clock' | 'chance' | 'settings' | 'closing' | 'log' | 'metrics'>
 
 /** Chooses accounts for the attempts of one call, in the order of SPEC 1.5. Remembers whom it already gave. */
 export class Chooser {
@@ -57,7 +58,9 @@ export class Chooser {
 
   /** The account that was tried last, once more: its slot, or undefined when it is taken meanwhile. */
   async again({ account }: Server): Promise<Slot | undefined> {
-    return this.#parts.coordinator.take({ accountId: account.id, slots: account.concurrency })
+    const { coordinator, log } = this.#parts
+    const slot = await coordinator.take({ accountId: account.id, slots: account.concurrency })
+    return slot && sureSlot(slot, log)
   }
 
   /** When and why nobody can be asked, whoever was tried. */
@@ -76,7 +79,8 @@ export class Chooser {
     if (this.sessionKey === undefined || this.#stickyAsked || this.#admission.boundTo !== undefined) return undefined
     this.#stickyAsked = true
     const { coordinator, settings, clock } = this.#parts
-    const accountId = await coordinator.session(this.sessionKey, settings.sessionTtlMs)
+    const key = this.sessionKey
+    const accountId = await beside('finding a session', this.#parts.log, () => coordinator.session(key, settings.sessionTtlMs))
     const warm = candidates.find(({ account }) => account.id === accountId)
     if (warm === undefined) return undefined
     const others = candidates.filter(other => other !== warm && readinessOf(other, clock.nowMs()) === 'free')
@@ -111,10 +115,21 @@ export class Chooser {
 
   async #take(candidate: Candidate, readiness: Readiness): Promise<Chosen | undefined> {
     const { account, model } = candidate
-    if (readiness === 'probe' && !(await this.#claimProbe(account.id))) return undefined
-    if (!(await this.#mayRate(candidate))) return undefined
-    const slot = await this.#parts.coordinator.take({ accountId: account.id, slots: account.concurrency })
-    return slot && { server: { account, model }, slot }
+    if (readiness !== 'probe') return (await this.#mayRate(candidate)) ? this.#chosen({ account, model }) : undefined
+    if (!(await this.#claimProbe(account.id))) return undefined
+    let chosen: Chosen | undefined
+    try {
+      chosen = (await this.#mayRate(candidate)) ? await this.#chosen({ account, model }) : undefined
+    } finally {
+      // A mark that nobody takes back would keep the account out for ever.
+      if (chosen === undefined) await this.#unclaimProbe(account.id)
+    }
+    return chosen
+  }
+
+  async #chosen(server: Server): Promise<Chosen | undefined> {
+    const slot = await this.again(server)
+    return slot && { server, slot }
   }
 
   /** One probe at a time: whoever finds the mark already set is too late. */
@@ -125,6 +140,10 @@ export class Chooser {
       return withProbe(condition)
     })
     return isMine
+  }
+
+  async #unclaimProbe(accountId: string): Promise<void> {
+    await beside('taking back the mark of a probe', this.#parts.log, () => this.#parts.coordinator.change(accountId, afterNothing))
   }
 
   async #waitFor(
@@ -144,7 +163,7 @@ export class Chooser {
     try {
       const { accountId, slot } = await coordinator.wait(only ? { ...entry, only } : entry, waiting.signal)
       const found = candidates.find(({ account }) => account.id === accountId)!
-      return { server: { account: found.account, model: found.model }, slot }
+      return { server: { account: found.account, model: found.model }, slot: sureSlot(slot, this.#parts.log) }
     } catch (error) {
       // A warm cache was worth a little waiting, and no more.
       const isOnlyStickiness = only !== undefined && error instanceof Fault && (error === tooLong ? isShort : error.fault === 'line_full')
@@ -164,7 +183,6 @@ export class Chooser {
     const untilMs = clock.nowMs() + answer.retryAfterMs
     await coordinator.change(account.id, condition => ({
       ...condition,
-      probing: false,
       restingUntilMs: Math.max(condition.restingUntilMs, untilMs),
       restingWhy: 'its own rate',
     }))
@@ -194,9 +212,4 @@ function sessionKeyOf(client: Client, { principal, call }: Admission): string | 
     client.header('session_id') ?? client.header('session-id') ?? client.header('x-session-affinity') ?? call.facts.promptCacheKey
   if (said === undefined || said.trim() === '') return undefined
   return createHash('sha256').update(`${principal.user.id}\n${said}`).digest('base64url')
-}
-
-/** The probe was never sent: the mark is taken back. */
-export function withoutProbe(condition: Condition): Condition {
-  return { ...condition, probing: false }
 }

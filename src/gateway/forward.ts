@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto'
-import type { Slot } from '../coordination/coordinator.ts'
+import type { Condition, Slot } from '../coordination/coordinator.ts'
 import { Fault, type FaultName } from '../lib/fault.ts'
 import { spliceBody } from '../protocols/splice.ts'
 import { Attempt, type Beginning } from '../upstreams/attempt.ts'
 import type { Outbound } from '../upstreams/egress.ts'
+import { endpointOf } from '../upstreams/endpoint.ts'
 import { afterAnswer, afterFault, afterNothing } from '../upstreams/rest.ts'
 import { type AttemptFault, attemptFaults } from '../upstreams/verdict.ts'
 import type { AttemptRow } from '../usage/record.ts'
 import type { Admission } from './admit.ts'
+import { beside } from './beside.ts'
 import { Chooser } from './choose.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
@@ -15,13 +17,15 @@ import { unlessAborted } from './patience.ts'
 import type { Server } from './read-call.ts'
 import { requestHeaders } from './request-headers.ts'
 
-/** An answer on its way, and the account's slot that it occupies until its upstream has ended. */
+/** An answer on its way, and the account's slot that it occupies until its upstream has ended. Disposing ends both, unless handed over. */
 export interface Reply extends AsyncDisposable {
   readonly attempt: Attempt
   readonly beginning: Exclude<Beginning, { kind: 'fault' }>
   readonly server: Server
   readonly slot: Slot
   readonly row: Writable<AttemptRow>
+  /** Attempt and slot are the drain's from now on. */
+  handOver(): void
 }
 
 type Writable<Type> = { -readonly [Name in keyof Type]: Type[Name] }
@@ -72,8 +76,9 @@ async function tryOne(server: Server, slot: Slot, trying: Trying): Promise<Reply
   const { facts } = admission.call
   client.commentEvery(facts.stream ? gateway.settings.attemptCommentMs : 0)
   const row = newRow(server, admission, gateway)
-  const attempt = new Attempt(outboundOf(server, admission, client), facts.stream, gateway)
   const startedMs = gateway.clock.elapsedMs()
+  const attempt = new Attempt(outboundOf(server, admission, client), facts.stream, gateway)
+  scope.defer(() => abandon(attempt, gateway))
   admission.receipt.attempts.push(row)
 
   const beginning = await unlessAborted(attempt.beginning, client.left)
@@ -84,21 +89,40 @@ async function tryOne(server: Server, slot: Slot, trying: Trying): Promise<Reply
     } else {
       attempt.abort()
       closeRow(row, attempt, { name: 'aborted', status: null }, gateway.clock.elapsedMs() - startedMs)
-      await gateway.coordinator.change(server.account.id, afterNothing)
+      await changeCondition(server, afterNothing, gateway)
     }
     throw client.left.reason
   }
   const fault = await judge(beginning, { attempt, server, row, startedMs }, gateway)
   if (fault !== undefined) return { fault }
-  scope.move()
+  return newReply({ attempt, beginning: beginning as Reply['beginning'], server, slot, row }, scope.move())
+}
+
+function newReply(parts: Pick<Reply, 'attempt' | 'beginning' | 'server' | 'slot' | 'row'>, scope: AsyncDisposableStack): Reply {
+  let isOurs = true
   return {
-    attempt,
-    beginning: beginning as Reply['beginning'],
-    server,
-    slot,
-    row,
-    [Symbol.asyncDispose]: () => slot[Symbol.asyncDispose](),
+    ...parts,
+    handOver() {
+      isOurs = false
+    },
+    async [Symbol.asyncDispose]() {
+      if (isOurs) await scope.disposeAsync()
+    },
   }
+}
+
+/** Nobody will read what is still to come, if anything is: it must not occupy a connection. */
+function abandon(attempt: Attempt, { live }: Pick<Gateway, 'live'>): void {
+  if (live.has(attempt)) attempt.abort()
+}
+
+/** What an attempt says of its account is worth knowing, but no answer hangs on it. */
+export async function changeCondition(
+  { account }: Server,
+  change: (condition: Condition) => Condition,
+  { coordinator, log }: Pick<Gateway, 'coordinator' | 'log'>,
+): Promise<void> {
+  await beside('changing the condition of an account', log, () => coordinator.change(account.id, change))
 }
 
 export interface Tried {
@@ -112,14 +136,15 @@ export interface Tried {
 export async function judge(
   beginning: Beginning,
   { attempt, server, row, startedMs }: Tried,
-  { coordinator, clock, settings, metrics }: Pick<Gateway, 'coordinator' | 'clock' | 'settings' | 'metrics'>,
+  gateway: Pick<Gateway, 'coordinator' | 'clock' | 'log' | 'settings' | 'metrics'>,
 ): Promise<AttemptFault | undefined> {
-  const accountId = server.account.id
+  const { clock, settings, metrics } = gateway
   if (beginning.kind === 'fault') {
     const { fault } = beginning
     closeRow(row, attempt, fault, clock.elapsedMs() - startedMs)
     metrics.attempts.inc({ account: server.account.name, ended: fault.name })
-    await coordinator.change(accountId, condition => afterFault(condition, fault, server.model, { ...settings, nowMs: clock.nowMs() }))
+    const nowMs = clock.nowMs()
+    await changeCondition(server, condition => afterFault(condition, fault, server.model, { ...settings, nowMs }), gateway)
     return fault
   }
   row.status = beginning.status
@@ -128,10 +153,8 @@ export async function judge(
   row.durationMs = Math.round(clock.elapsedMs() - startedMs)
   row.answered = beginning.kind !== 'refusal'
   metrics.attempts.inc({ account: server.account.name, ended: beginning.kind === 'refusal' ? 'refused' : 'answered' })
-  await coordinator.change(
-    accountId,
-    beginning.kind === 'refusal' ? afterNothing : condition => afterAnswer(condition, attempt.firstEventMs ?? 0),
-  )
+  const firstEventMs = attempt.firstEventMs ?? 0
+  await changeCondition(server, beginning.kind === 'refusal' ? afterNothing : condition => afterAnswer(condition, firstEventMs), gateway)
   return undefined
 }
 
@@ -178,29 +201,13 @@ function outboundOf({ account, model }: Server, admission: Admission, client: Cl
   }
 }
 
-/** Base URLs, read once each: parsing one costs more than the rest of the attempt's preparation. */
-const endpoints = new Map<string, { origin: string; path: string }>()
-const endpointsMax = 10_000
-
-/** With or without `/v1` at the end: without any path, the API's own is added. */
-export function endpointOf(baseUrl: string): { origin: string; path: string } {
-  let found = endpoints.get(baseUrl)
-  if (found === undefined) {
-    if (endpoints.size >= endpointsMax) endpoints.clear()
-    const { origin, pathname } = new URL(baseUrl)
-    const path = pathname.replace(/\/+$/, '')
-    found = { origin, path: path === '' ? '/v1' : path }
-    endpoints.set(baseUrl, found)
-  }
-  return found
-}
-
 function hashOf(userId: string): string {
   return createHash('sha256').update(`headgate user ${userId}`).digest('hex')
 }
 
-async function bindSession({ sessionKey }: Chooser, { account }: Server, { coordinator, settings }: Gateway): Promise<void> {
-  if (sessionKey !== undefined) await coordinator.bindSession(sessionKey, account.id, settings.sessionTtlMs)
+async function bindSession({ sessionKey }: Chooser, { account }: Server, { coordinator, log, settings }: Gateway): Promise<void> {
+  if (sessionKey === undefined) return
+  await beside('binding a session', log, () => coordinator.bindSession(sessionKey, account.id, settings.sessionTtlMs))
 }
 
 /** How long to wait before the same account is asked once more; undefined when that would not help. */

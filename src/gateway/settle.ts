@@ -4,7 +4,7 @@ import type { AnswerFacts } from '../protocols/protocol.ts'
 import { noUsage } from '../usage/record.ts'
 import type { Admission } from './admit.ts'
 import type { Gateway } from './gateway.ts'
-import type { Basis, Ending, Receipt } from './receipt.ts'
+import type { Basis, Ending } from './receipt.ts'
 import type { Outcome } from './relay.ts'
 import { rowOf } from './row.ts'
 
@@ -33,7 +33,7 @@ export async function settle(
     })
     return
   }
-  price(receipt, outcome, admission, how, gateway)
+  price(outcome, admission, how, gateway)
   await gateway.books.end({
     callId: receipt.id,
     funds: hold.funds,
@@ -59,7 +59,8 @@ function endedOf({ status }: AnswerFacts): Ending['ended'] {
 }
 
 /** Puts on the receipt what was used, by whom, at which price, and how that is known. */
-function price(receipt: Receipt, outcome: Outcome, admission: Admission, how: 'heard' | 'client_left', { directory }: Parts): void {
+function price(outcome: Outcome, admission: Admission, how: 'heard' | 'client_left', { directory }: Parts): void {
+  const { receipt } = admission
   const { server, attempt } = outcome.reply
   const { group } = admission.offer
   const { priceBook } = directory.snapshot()

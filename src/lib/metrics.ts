@@ -22,6 +22,7 @@ export function openMetrics() {
   collectDefaultMetrics({ register: registry })
   return {
     registry,
+    watch: (gauges: Gauges) => watch(gauges, registry),
     calls: new Counter({
       name: 'headgate_calls_total',
       help: 'Calls of known keys, by how they ended.',
@@ -60,27 +61,27 @@ export function openMetrics() {
       registers,
     }),
     lineSeconds: new Histogram({ name: 'headgate_line_seconds', help: 'Time spent in lines.', buckets: seconds, registers }),
-
-    watch(gauges: Gauges): void {
-      const gauge = (name: string, help: string, read: () => number) =>
-        new Gauge({
-          name,
-          help,
-          registers,
-          collect() {
-            this.set(read())
-          },
-        })
-      gauge('headgate_calls_running', 'Users’ slots taken.', gauges.callsRunning)
-      gauge('headgate_calls_waiting', 'Calls in their user’s line.', gauges.callsWaiting)
-      gauge('headgate_account_slots_taken', 'Accounts’ slots taken.', gauges.accountsTaken)
-      gauge('headgate_account_line', 'Calls in a pool’s line.', gauges.accountsWaiting)
-      gauge('headgate_drains', 'Answers read to their end after their client left.', gauges.drains)
-      gauge('headgate_body_bytes', 'Bytes of request bodies in memory.', gauges.bodyBytes)
-      gauge('headgate_owed', 'Charges in the journal that the books have not taken yet.', gauges.owed)
-      gauge('headgate_unwritten', 'Charges in memory only. Alarm on any.', gauges.unwritten)
-    },
   }
 }
 
 export type Metrics = ReturnType<typeof openMetrics>
+
+function watch(gauges: Gauges, registry: Registry): void {
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read())
+      },
+    })
+  gauge('headgate_calls_running', 'Users’ slots taken.', gauges.callsRunning)
+  gauge('headgate_calls_waiting', 'Calls in their user’s line.', gauges.callsWaiting)
+  gauge('headgate_account_slots_taken', 'Accounts’ slots taken.', gauges.accountsTaken)
+  gauge('headgate_account_line', 'Calls in a pool’s line.', gauges.accountsWaiting)
+  gauge('headgate_drains', 'Answers read to their end after their client left.', gauges.drains)
+  gauge('headgate_body_bytes', 'Bytes of request bodies in memory.', gauges.bodyBytes)
+  gauge('headgate_owed', 'Charges in the journal that the books have not taken yet.', gauges.owed)
+  gauge('headgate_unwritten', 'Charges in memory only. Alarm on any.', gauges.unwritten)
+}

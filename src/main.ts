@@ -1,0 +1,95 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
+import { openAdmin } from './admin/api.ts'
+import { readAdminToken } from './admin/token.ts'
+import type { Config } from './config.ts'
+import { type Headgate, openHeadgate } from './headgate.ts'
+import { openLog } from './lib/log.ts'
+import { openPool } from './pool.ts'
+
+/** A gateway with its control plane. */
+export interface Served extends Headgate {
+  readonly adminToken: string
+}
+
+/** Opens everything. Rejects with a sentence for the operator. */
+export async function open({ settings }: Config): Promise<Served> {
+  const log = openLog(settings.logLevel)
+  const version = versionOf()
+  let adminToken = ''
+  const headgate = await openHeadgate(settings, log, ({ database, gateway, seal, running }) => {
+    const { directory, ledger, clock } = gateway
+    const { token } = readAdminToken({ adminTokenText: settings.adminToken, folder: settings.data })
+    adminToken = token
+    const pool = openPool(gateway, running, version)
+    const wrote = (line: object) => log.info(line, 'admin')
+    const failed = (error: Error, where: string) => log.error({ err: error, where }, 'the admin API failed')
+    const admin = openAdmin({ database, directory, ledger, seal, clock, pool, token, version, log: { wrote, failed } })
+    return getRequestListener(request => admin.fetch(request))
+  })
+  return { ...headgate, adminToken }
+}
+
+/** `headgate serve`: runs until it is told to stop, and then stops without losing anything. */
+export async function serve(config: Config): Promise<void> {
+  const headgate = await open(config)
+  say(`Headgate listens at ${headgate.url} and keeps everything in ${resolve(config.settings.data)}.`)
+  if (headgate.gateway.directory.snapshot().accounts.size === 0) say(firstSteps(config))
+  await untilToldToStop(headgate)
+}
+
+/** The first signal stops in order; a second one means that somebody has no patience for that. */
+export async function untilToldToStop(headgate: Headgate): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    let isStopping = false
+    const stop = () => {
+      if (isStopping) process.exit(1)
+      isStopping = true
+      // Timers do not keep the program alive, and by the end of stopping nothing else does.
+      const alive = setInterval(() => {}, 60_000)
+      say('Stopping: running answers may finish. Once more stops at once.')
+      headgate
+        .stop()
+        .then(resolve, reject)
+        .finally(() => clearInterval(alive))
+    }
+    process.on('SIGTERM', stop)
+    process.on('SIGINT', stop)
+  })
+}
+
+export function say(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+/** Beside `src` in the source tree, two folders up in the published package. */
+function versionOf(): string {
+  for (const path of ['../package.json', '../../package.json']) {
+    try {
+      const description: { version?: string } = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8'))
+      if (description.version !== undefined) return description.version
+    } catch {
+      // Not there: the other place, then.
+    }
+  }
+  return 'unknown'
+}
+
+function firstSteps({ settings, sources }: Config): string {
+  const elsewhere = sources.data.from === 'default' ? '' : `  export HEADGATE_DATA=${settings.data}          # where the admin token is\n`
+  return `
+It is empty. In another terminal, make a file setup.yaml (USD per million tokens):
+
+  groups:   [{name: default}]
+  accounts: [{name: openai, groups: [default], baseUrl: "https://api.openai.com/v1", apiKey: {env: OPENAI_API_KEY}}]
+  users:    [{email: you@example.com, concurrency: 5}]
+  prices:   [{model: gpt-5.4-mini, input: "0.75", cached: "0.075", output: "4.50"}]
+
+and then (in a checkout "npx headgate", installed "headgate"):
+
+${elsewhere}  npx headgate apply -f setup.yaml
+  npx headgate wallet credit you@example.com 5.00 --reason "first month"
+  npx headgate key add --user you@example.com --group default --name laptop    # prints the key, once
+`
+}
