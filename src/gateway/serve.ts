@@ -28,6 +28,8 @@ export interface Serving {
 
 export interface ServeSettings {
   readonly headersTimeoutMs: number
+  /** What is held of an answer for a slow reader, beyond one event. */
+  readonly readerBufferBytes: number
 }
 
 const responsesPaths = new Set(['/v1/responses', '/responses', '/openai/v1/responses'])
@@ -37,8 +39,8 @@ const adminPrefix = '/admin/'
 const connectionCheckMs = 500
 const keepAliveMs = 72_000
 const headerBytesMax = 32 * 1024
-/** A response that has this much unread is full; with one chunk of the upstream's on top it stays within 64 KiB or so. */
-const responseBufferBytes = 16 * 1024
+/** A response is full at this share of what may be held for its reader: what the upstream's last chunk brought comes on top. */
+const fullShare = 1 / 4
 
 export function openServer(gateway: Gateway, beside: Beside, settings: ServeSettings): Serving {
   const serving = new Set<Promise<void>>()
@@ -49,10 +51,10 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     connectionsCheckingInterval: connectionCheckMs,
     keepAliveTimeout: keepAliveMs,
     maxHeaderSize: headerBytesMax,
-    highWaterMark: responseBufferBytes,
+    highWaterMark: Math.floor(settings.readerBufferBytes * fullShare),
   })
 
-  server.on('request', (request, response) => {
+  function take(request: IncomingMessage, response: ServerResponse): void {
     if (isClosing) response.shouldKeepAlive = false
     const url = request.url ?? '/'
     const at = url.indexOf('?')
@@ -61,8 +63,24 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     if (request.method === 'GET' && ownPaths[path] !== undefined) return void ownPaths[path](response, gateway, beside)
     const client = newClient(request, response, gateway)
     if (!responsesPaths.has(path) || request.method !== 'POST') return misdirected(client, path, gateway)
-    const call = handle(client, path, gateway).finally(() => serving.delete(call))
+    const call = handle(client, path, gateway)
+      .catch(error => {
+        gateway.log.error({ call: client.id, err: error }, 'a call could not be handled')
+        client.refuse(Fault.from(error), '')
+      })
+      .finally(() => serving.delete(call))
     serving.add(call)
+  }
+
+  server.on('request', (request, response) => {
+    try {
+      take(request, response)
+    } catch (error) {
+      // A mistake of ours with one request must not end the program, and with it all others.
+      gateway.log.error({ err: error }, 'a request could not be taken')
+      if (response.headersSent) response.destroy()
+      else tell(response, 500, new Fault('unforeseen').body)
+    }
   })
   server.on('upgrade', (_, socket: Socket) => refuseUpgrade(socket, gateway.clock))
   server.on('clientError', refuseUnreadable)

@@ -1,0 +1,72 @@
+#!/usr/bin/env node
+// Plain JavaScript that Node 18 can read too: whoever has an old Node shall get a sentence, or the right Node, not a syntax error.
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { constants } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const nodeMajorMin = 24
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+
+if (majorOf(process.versions.node) < nodeMajorMin) startWithNewerNode()
+else await start()
+
+/** The published package has only dist; in the source tree src is what counts, so that a stale build never runs. */
+async function start() {
+  silenceSqliteWarning()
+  const source = join(root, 'src/cli/main.ts')
+  const { main } = await import(existsSync(source) ? '../src/cli/main.ts' : '../dist/src/cli/main.js')
+  await main({ version: JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version })
+}
+
+/** SQLite does what we need and our tests show it; that Node still calls it experimental is nothing an operator can act on. */
+function silenceSqliteWarning() {
+  const emitWarning = process.emitWarning
+  process.emitWarning = (warning, ...rest) => {
+    if (rest[0] === 'ExperimentalWarning' && /sqlite/i.test(String(warning))) return
+    emitWarning.call(process, warning, ...rest)
+  }
+}
+
+function startWithNewerNode() {
+  const node = installedNode()
+  if (node === undefined) {
+    const bringsOne = existsSync(join(root, 'package-lock.json')) ? `, or run "npm ci" in ${root}, which brings one along` : ''
+    console.error(
+      `Headgate needs Node ${nodeMajorMin} or newer and this is ${process.versions.node}; install it from https://nodejs.org${bringsOne}.`,
+    )
+    process.exitCode = 2
+    return
+  }
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' })
+  // A terminal's Ctrl-C reaches the child by itself; told twice, it would take that for impatience.
+  const hasTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY
+  process.on('SIGINT', () => hasTerminal || child.kill('SIGINT'))
+  process.on('SIGTERM', () => child.kill('SIGTERM'))
+  child.on('error', error => {
+    console.error(`Node ${nodeMajorMin} at ${node} cannot be started: ${error.message}.`)
+    process.exitCode = 2
+  })
+  child.on('exit', (code, signal) => {
+    process.exitCode = code === null ? 128 + constants.signals[signal] : code
+  })
+}
+
+/** The program of the npm package "node", when it is installed beside us and new enough. */
+function installedNode() {
+  try {
+    const description = createRequire(import.meta.url).resolve('node/package.json')
+    const program = join(dirname(description), 'bin', process.platform === 'win32' ? 'node.exe' : 'node')
+    const isNewEnough = majorOf(JSON.parse(readFileSync(description, 'utf8')).version) >= nodeMajorMin
+    return isNewEnough && existsSync(program) ? program : undefined
+  } catch {
+    // Not installed is an answer, told by the caller.
+    return undefined
+  }
+}
+
+function majorOf(version) {
+  return Number(version.split('.')[0])
+}

@@ -1,0 +1,231 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type AdminBed, openAdminBed, startMs, token } from '../admin/admin.fixture.ts'
+import { openSqlite } from '../storage/sqlite.ts'
+import { callSteps, noUsage } from '../usage/record.ts'
+import { said } from './terminal.fixture.ts'
+
+/** The commands one after the other against the real admin API on real books, as an operator gives them on the first day. */
+let bed: AdminBed
+let server: Server
+let cwd: string
+
+beforeAll(async () => {
+  bed = await openAdminBed(openSqlite)
+  cwd = mkdtempSync(join(tmpdir(), 'headgate-operator-'))
+  const listener = getRequestListener(request => bed.fetch(request))
+  server = createServer(listener)
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+})
+
+afterAll(async () => {
+  server.closeAllConnections()
+  server.close()
+  rmSync(cwd, { recursive: true })
+  await bed[Symbol.asyncDispose]()
+})
+
+function headgate(line: string | readonly string[], env: Record<string, string> = {}) {
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const where = { HEADGATE_URL: url, HEADGATE_ADMIN_TOKEN: token, ...env }
+  return said(typeof line === 'string' ? line.split(' ') : line, { env: where, cwd, nowMs: startMs })
+}
+
+async function done(line: string | readonly string[], env: Record<string, string> = {}): Promise<string> {
+  const { code, out, err } = await headgate(line, env)
+  expect({ code, err }).toEqual({ code: 0, err: '' })
+  return out
+}
+
+const rows = (out: string) => out.split('\n').map(row => row.split(/ {2,}/))
+
+const setup = `groups:
+  - name: default
+    multiplier: 1.25
+accounts:
+  - name: a1
+    baseUrl: https://api.example/v1
+    apiKey: {env: UPSTREAM_KEY}
+    groups: [default]
+users:
+  - email: dev@example.com
+prices:
+  - {model: gpt-5, input: 1.25, cached: 0.125, output: 10.00}
+`
+
+test('a setup is applied, and a second time changes nothing', async () => {
+  writeFileSync(join(cwd, 'setup.yaml'), setup)
+  const env = { UPSTREAM_KEY: 'sk-upstream-of-the-tests' }
+  expect(await done('apply -f setup.yaml --dry-run', env)).toContain('4 would change, 0 stay; nothing was done.')
+  expect(await done('group list')).toBe('There is no group yet.\n')
+  expect(await done('apply -f setup.yaml', env)).toContain('4 changed, 0 stay as they were.')
+  expect(await done('apply -f setup.yaml', env)).toContain('0 changed, 4 stay as they were.')
+  expect(rows(await done('price list'))[1]?.slice(0, 7)).toEqual(['gpt-5', 'default', '0', '1.25', '0.125', '1.25', '10.00'])
+})
+
+test('what a change changes is shown, and what does not fit is told with its line', async () => {
+  const env = { UPSTREAM_KEY: 'sk-upstream-of-the-tests' }
+  writeFileSync(join(cwd, 'setup.yaml'), setup.replace('multiplier: 1.25', 'multiplier: 1.5'))
+  expect(await done('apply -f setup.yaml', env)).toMatch(/group +default +changed +multiplier: 1\.25 → 1\.5\n/)
+  writeFileSync(join(cwd, 'setup.yaml'), setup.replace('[default]', '[nobody]'))
+  expect(await headgate('apply -f setup.yaml', env)).toEqual({
+    code: 2,
+    out: '',
+    err: 'setup.yaml:8: accounts[0].groups[0] names the group "nobody", which does not exist; there are default.\n',
+  })
+})
+
+test('groups, accounts and users are added, changed, disabled and removed', async () => {
+  await done('group add team --pays subscription')
+  await done('group set team --multiplier 0')
+  expect(JSON.parse(await done('group show team --json'))).toMatchObject({ pays: 'subscription', multiplier: '0' })
+  const options = '--group team --model gpt-5=mine --allow-private-address --capability stateful=no --requests-per-minute 9'
+  await done(`account add a2 --base-url http://10.0.0.9:8000/v1 --api-key-env KEY ${options}`, { KEY: 'sk-other' })
+  await done('account set a2 --requests-per-minute none --model none --weight 3')
+  await done('account disable a2')
+  expect(JSON.parse(await done('account show a2 --json'))).toMatchObject({
+    models: {},
+    weight: 3,
+    requestsPerMinute: null,
+    capabilities: { stateful: false, hostedTools: true },
+    condition: { state: 'disabled' },
+  })
+  await done('account remove a2')
+  await done('user add guest@example.com --concurrency 1')
+  await done('user disable guest@example.com')
+  expect(rows(await done('user list')).map(row => [row[0], row[4]])).toContainEqual(['guest@example.com', 'yes'])
+  await done('user remove guest@example.com')
+  expect(await headgate('group show nobody')).toEqual({ code: 1, out: '', err: 'There is no group "nobody".\n' })
+  expect((await headgate('group add UPPER')).code).toBe(2)
+})
+
+test('an account is tested, rests and resumes', async () => {
+  expect(await done('account test a1 --model gpt-5')).toContain('It answers.')
+  expect(bed.tested.at(-1)).toMatchObject({ account: { name: 'a1' }, model: 'gpt-5' })
+  await done(['account', 'rest', 'a1', '--minutes', '30', '--why', 'repairs there'])
+  expect(await done('status')).toMatch(/a1 +resting +0 +2026-10-01T12:30:00\.000Z +ok +repairs there/)
+  await done('account resume a1')
+  expect(await done('status')).toMatch(/a1 +ok +0/)
+})
+
+test('a key is made, shown once, limited, disabled and removed', async () => {
+  const [secret] = (await done('key add --user dev@example.com --group default --name laptop --expires-at 2027-01-01')).split('\n')
+  expect(secret).toMatch(/^sk-hg-\S+$/)
+  const { items } = JSON.parse(await done('key list --user dev@example.com --json'))
+  expect(items).toMatchObject([{ user: 'dev@example.com', name: 'laptop', groups: ['default'], expiresAt: '2027-01-01T00:00:00.000Z' }])
+  const { id } = items[0]
+  await done(`key set ${id} --concurrency 2 --expires-at none --allow-address 10.0.0.0/8`)
+  await done(`key disable ${id}`)
+  const shown = await done(`key show ${id} --json`)
+  expect(JSON.parse(shown)).toMatchObject({ concurrency: 2, expiresAt: null, allowAddresses: ['10.0.0.0/8'], disabled: true })
+  expect(shown).not.toContain(secret)
+  await done(`key remove ${id}`)
+  expect(await done('key list')).toBe('There is no key yet.\n')
+})
+
+test('money is credited and debited, and the books balance', async () => {
+  expect(await done(['wallet', 'credit', 'dev@example.com', '5.00', '--reason', 'first month', '--reference', 'payment-1'])).toBe(
+    'Credited 5.00 USD; the balance of dev@example.com is 5.00 USD.\n',
+  )
+  expect(await done(['wallet', 'credit', 'dev@example.com', '5.00', '--reason', 'first month', '--reference', 'payment-1'])).toContain(
+    'is 5.00 USD',
+  )
+  expect(await done('wallet debit dev@example.com 0.000000001 --reason rounding')).toContain('is 4.999999999 USD')
+  expect(await headgate('wallet debit dev@example.com 50 --reason greed')).toMatchObject({ code: 1, out: '' })
+  expect(rows(await done('wallet entries dev@example.com')).map(row => row.slice(1, 3))).toEqual([
+    ['KIND', 'USD'],
+    ['debit', expect.stringContaining('0.000000001')],
+    ['credit', expect.stringContaining('5.00')],
+    [],
+  ])
+  expect(await done('ledger check')).toBe('The books balance.\n')
+})
+
+test('prices are set from now on, and keep their history', async () => {
+  bed.clock.advance(1000)
+  await done(
+    'price set gpt-5 --input 2 --cached 0.2 --output 16 --cache-write-12h 4 --web-search 0.01 --max-output 128000 --alias gpt-5-2026-01-01',
+  )
+  expect(JSON.parse(await done('price list --model gpt-5 --json')).items).toMatchObject([
+    { input: '2.00', cacheWrite12h: '4.00', webSearch: '0.01', maxOutput: 128_000, aliases: ['gpt-5-2026-01-01'] },
+  ])
+  expect(JSON.parse(await done('price list --model gpt-5 --history --json')).items).toHaveLength(2)
+})
+
+test('a subscription is assigned and ended', async () => {
+  await done('subscription assign --user dev@example.com --group team --days 30 --daily 5.00')
+  const { items } = JSON.parse(await done('subscription list --user dev@example.com --json'))
+  expect(items).toMatchObject([{ group: 'team', dailyLimit: '5.00', weeklyLimit: null }])
+  expect(await done(`subscription end ${items[0].id}`)).toContain('has ended')
+  expect(await headgate('subscription assign --user dev@example.com --group team')).toMatchObject({ code: 2 })
+})
+
+const receiptLines = [
+  /^Receipt c1$/m,
+  /^ {2}user +dev@example\.com$/m,
+  /^ {2}account +a1$/m,
+  /^ {2}asked +\/v1\/responses, as a stream$/m,
+  /^ {2}model +gpt-5, served as gpt-5-mini$/m,
+  /^ {2}client +codex_cli\/1\.0$/m,
+  /^ {2}changed +the default instructions were added$/m,
+  /^ {2}changed +the ceiling of output was lowered to 2048 tokens/m,
+  /^1 +a1 +gpt-5 +503 +overloaded +– +100 ms +no +–$/m,
+  /^2 +a1 +gpt-5 +200 +– +200 ms +100 ms +yes +–$/m,
+  /^ {2}input +1000 \(400 fresh, 600 cached, 0 written to the cache\)$/m,
+  /^ {2}output +50 \(20 of them reasoning\)$/m,
+  /^ {2}cost +0\.0013 USD$/m,
+  /^ {2}known by +reported: the upstream said what it used/m,
+  /^ {2}price version +p1$/m,
+  /^ {2}held before +0\.009 USD$/m,
+  /^ {2}began +2026-10-01T12:00:00\.000Z$/m,
+  /^ {2}in line +3 ms$/m,
+]
+
+test('a receipt says everything about a call', async () => {
+  const ids = async (noun: string) => JSON.parse(await done([noun, 'list', '--json'])).items[0].id
+  const [userId, accountId, groupId] = [await ids('user'), await ids('account'), await ids('group')]
+  const call = {
+    ...{
+      id: 'c1',
+      userId,
+      keyId: 'k1',
+      groupId,
+      accountId,
+      path: '/v1/responses',
+      stream: true,
+      requestedModel: 'gpt-5',
+      servedModel: 'gpt-5-mini',
+    },
+    ...({ tier: 'default', priceId: 'p1', status: 200, ended: 'completed', fault: null, basis: 'reported' } as const),
+    ...{
+      usage: { ...noUsage, inputTokens: 1000, cachedTokens: 600, outputTokens: 50, reasoningTokens: 20 },
+      held: 9_000_000n,
+      cost: 1_300_000n,
+    },
+    ...{
+      attempts: 2,
+      lineMs: 3,
+      firstTokenMs: 210,
+      durationMs: 900,
+      address: '10.1.2.3',
+      userAgent: 'codex_cli/1.0',
+      instructionsAdded: true,
+    },
+    ...{ outputLoweredTo: 2048, upstreamRequestId: 'req_1', beganAtMs: startMs },
+  }
+  const attempt = { callId: 'c1', accountId, model: 'gpt-5', beganAtMs: startMs, durationMs: 100, upstreamRequestId: null }
+  const attempts = [
+    { ...attempt, number: 1, status: 503, fault: 'overloaded', firstEventMs: null, answered: false },
+    { ...attempt, number: 2, status: 200, fault: null, firstEventMs: 200, answered: true },
+  ]
+  await bed.commit(callSteps(call, attempts))
+  const out = await done('usage show c1')
+  for (const line of receiptLines) expect(out).toMatch(line)
+  expect(rows(await done('usage list --user dev@example.com --since 24h'))[1]?.[1]).toBe('c1')
+  expect(await headgate('usage show c2')).toEqual({ code: 1, out: '', err: 'There is no call "c2".\n' })
+})

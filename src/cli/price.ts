@@ -1,0 +1,64 @@
+import type { Command } from 'commander'
+import { pathOf } from './client.ts'
+import { type Column, type Item, printJson, printLine, printTable } from './io.ts'
+import { type Asked, type Cli, everything, noun, verb } from './verb.ts'
+import { collect, decimal, decimalOrNone, positiveNumber, wholeNumber } from './words.ts'
+
+export function priceCommand(program: Command, cli: Cli): void {
+  const command = noun(program, 'price', 'The price book: USD per million tokens, by model, tier and context')
+  listPrices(command, cli)
+  setPrice(command, cli)
+}
+
+interface ListAsked extends Asked {
+  readonly model?: string
+  readonly history?: true
+}
+
+function listPrices(command: Command, cli: Cli): void {
+  verb(command, 'list', 'List the prices', 'headgate price list --model gpt-5.1')
+    .option('--model <name>', 'of one model only')
+    .option('--history', 'earlier versions too')
+    .action(async ({ json, ...query }: ListAsked) => {
+      const page = await cli.api().list(pathOf('prices'), query, everything)
+      if (json) return printJson(cli.terminal, page)
+      printTable(cli.terminal, columns, page.items, 'There is no price yet; `headgate price set` adds one.')
+    })
+}
+
+const columns: readonly Column[] = [
+  { title: 'MODEL', of: price => price.model },
+  { title: 'TIER', of: price => price.tier },
+  { title: 'OVER', of: price => price.contextOver, right: true },
+  { title: 'INPUT', of: price => price.input, right: true },
+  { title: 'CACHED', of: price => price.cached, right: true },
+  { title: 'WRITE', of: price => price.cacheWrite, right: true },
+  { title: 'OUTPUT', of: price => price.output, right: true },
+  { title: 'MAX OUTPUT', of: price => price.maxOutput, right: true },
+  { title: 'FROM', of: price => price.effectiveFrom },
+  { title: 'TO', of: price => price.effectiveTo },
+  { title: 'VERSION', of: price => price.id },
+]
+
+function setPrice(command: Command, cli: Cli): void {
+  const example = 'headgate price set gpt-5.1 --input 1.25 --cached 0.125 --output 10'
+  verb(command, 'set <model>', 'Set a price from now on; earlier calls keep theirs', example)
+    .requiredOption('--input <usd>', 'a million fresh input tokens', decimal)
+    .requiredOption('--output <usd>', 'a million output tokens', decimal)
+    .option('--cached <usd>', 'a million cached input tokens; as fresh ones when not given', decimal)
+    .option('--cache-write <usd>', 'a million tokens written to the cache; as fresh ones when not given', decimal)
+    .option('--cache-write-12h <usd>', 'the same for twelve hours', decimal)
+    .option('--web-search <usd>', 'one web search, or none', decimalOrNone)
+    .option('--file-search <usd>', 'one file search, or none', decimalOrNone)
+    .option('--tier <tier>', 'default, flex, priority, …')
+    .option('--context-over <tokens>', 'for calls with more input than this', wholeNumber)
+    .option('--max-output <tokens>', 'the most the model can answer', positiveNumber)
+    .option('--alias <name>', 'another exact name of the model; may be given several times', collect)
+    .option('--source <text>', 'where the price was read')
+    .action(async (model: string, { json, alias, ...fields }: Item) => {
+      const item = await cli.api().send('POST', pathOf('prices'), { model, ...fields, ...(alias !== undefined && { aliases: alias }) })
+      if (json) return printJson(cli.terminal, item)
+      printLine(cli.terminal, `The price of ${model} is set.`)
+      printTable(cli.terminal, columns, [item])
+    })
+}
