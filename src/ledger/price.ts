@@ -1,4 +1,4 @@
-import type { Decimal } from './money.ts'
+import { type Decimal, divideHalfUp } from './money.ts'
 
 /** Tokens and hosted tools of one answer, by kind. `input` includes cached and written; `output` includes reasoning. */
 export interface Usage {
@@ -37,3 +37,121 @@ export interface PriceVersion {
 }
 
 export type Multiplier = Decimal
+
+/** The prices of every model, for all times. Pure: built anew when a line is added. */
+export interface PriceBook {
+  /** The name under which the book has this model at that moment: its own, or the one whose line states it as an alias. */
+  resolve(model: string, atMs: number): string | undefined
+
+  /**
+   * The line that priced a call which began at `atMs`. A tier the book does not have for this model is priced as
+   * `default`, and `fast` and `priority` as each other, because upstreams name the same tier either way.
+   */
+  find(asked: PriceQuestion): PriceVersion | undefined
+
+  /**
+   * The lines by which the call could turn out dearest, whichever of these tiers it is served in: usually one, several
+   * only where one asks more for input and another for output.
+   */
+  dearest(asked: Omit<PriceQuestion, 'tier'> & { readonly tiers: readonly string[] }): readonly PriceVersion[]
+}
+
+export interface PriceQuestion {
+  readonly model: string
+  readonly tier: string
+  /** Tokens of the whole input, cached ones included. */
+  readonly contextTokens: number
+  readonly atMs: number
+}
+
+export function openPriceBook(versions: readonly PriceVersion[]): PriceBook {
+  const byModel = Map.groupBy(versions, version => version.model)
+  const byAlias = new Map<string, PriceVersion[]>()
+  for (const version of versions) {
+    for (const alias of version.aliases) byAlias.set(alias, [...(byAlias.get(alias) ?? []), version])
+  }
+
+  function resolve(model: string, atMs: number): string | undefined {
+    if (byModel.get(model)?.some(version => isEffective(version, atMs))) return model
+    return latest((byAlias.get(model) ?? []).filter(version => isEffective(version, atMs)))?.model
+  }
+
+  function find({ model, tier, contextTokens, atMs }: PriceQuestion): PriceVersion | undefined {
+    const name = resolve(model, atMs)
+    if (name === undefined) return undefined
+    const standing = byModel.get(name)!.filter(version => isEffective(version, atMs) && isInBand(version, contextTokens))
+    for (const served of tiersLike(tier)) {
+      const lines = standing.filter(version => version.tier === served)
+      const band = Math.max(...lines.map(version => version.contextOver))
+      const found = latest(lines.filter(version => version.contextOver === band))
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+
+  return {
+    resolve,
+    find,
+    dearest({ tiers, ...question }) {
+      const lines = new Set(tiers.map(tier => find({ ...question, tier })).filter(line => line !== undefined))
+      return [...lines].filter(line => ![...lines].some(other => isDearer(other, line)))
+    },
+  }
+}
+
+/**
+ * What this usage costs, in nano-dollars, rounded half up once, at the very end.
+ *
+ * `cacheWriteTokens` is all that was written to the cache, `cacheWrite12hTokens` the part of it kept for twelve hours; each
+ * is billed at its own rate *instead of* the input rate (PROTOCOL.md 2.4). Reasoning is output. A tool without a price is free.
+ */
+export function costOf(usage: Usage, price: PriceVersion, multiplier: Multiplier): bigint {
+  return divideHalfUp(exactCost(usage, price) * multiplier.units, perMillion * 10n ** BigInt(multiplier.scale))
+}
+
+/** The most that one token of input may cost: it can turn out fresh, read from the cache or written to it for the usual time. */
+export function dearestInput({ input, cached, cacheWrite }: PriceVersion): bigint {
+  return [cached, cacheWrite].reduce((most, rate) => (rate > most ? rate : most), input)
+}
+
+/** Rates are per this many tokens. */
+export const perMillion = 1_000_000n
+
+/** In nano-dollars × 10⁶, so that nothing is rounded yet. */
+function exactCost(usage: Usage, price: PriceVersion): bigint {
+  const kept12h = Math.min(usage.cacheWrite12hTokens, usage.cacheWriteTokens)
+  const fresh = Math.max(0, usage.inputTokens - usage.cachedTokens - usage.cacheWriteTokens)
+  const tokens =
+    BigInt(fresh) * price.input +
+    BigInt(usage.cachedTokens) * price.cached +
+    BigInt(usage.cacheWriteTokens - kept12h) * price.cacheWrite +
+    BigInt(kept12h) * price.cacheWrite12h +
+    BigInt(usage.outputTokens) * price.output
+  const calls = BigInt(usage.webSearches) * (price.webSearch ?? 0n) + BigInt(usage.fileSearches) * (price.fileSearch ?? 0n)
+  return tokens + calls * perMillion
+}
+
+function isEffective(version: PriceVersion, atMs: number): boolean {
+  return version.effectiveFromMs <= atMs && (version.effectiveToMs === null || atMs < version.effectiveToMs)
+}
+
+/** The first band has even an empty input in it. */
+function isInBand(version: PriceVersion, contextTokens: number): boolean {
+  return version.contextOver === 0 || contextTokens > version.contextOver
+}
+
+function tiersLike(tier: string): readonly string[] {
+  if (tier === 'fast') return ['fast', 'priority', 'default']
+  if (tier === 'priority') return ['priority', 'fast', 'default']
+  return [tier, 'default']
+}
+
+/** When two lines claim the same moment the newer one holds; of two equally new ones, the later id, so that all nodes agree. */
+function latest(lines: readonly PriceVersion[]): PriceVersion | undefined {
+  return lines.toSorted((a, b) => b.effectiveFromMs - a.effectiveFromMs || (a.id < b.id ? 1 : -1))[0]
+}
+
+function isDearer(line: PriceVersion, than: PriceVersion): boolean {
+  const more = dearestInput(line) - dearestInput(than)
+  return line !== than && more >= 0n && line.output >= than.output && (more > 0n || line.output > than.output || line.id > than.id)
+}

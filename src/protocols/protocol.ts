@@ -79,5 +79,14 @@ export interface AnswerFacts {
   /** Ids of output items, for the table of owners. */
   readonly itemIds: readonly string[]
   readonly conversationId: string | null
-  readonly error: { readonly code: string | null; readonly message: string; readonly param: string | null } | null
+  readonly error: AnswerError | null
+}
+
+/** Why an answer failed, as the upstream says it. */
+export interface AnswerError {
+  readonly code: string | null
+  /** Said by some servers only. It speaks when `code` is null. */
+  readonly type?: string | null
+  readonly message: string
+  readonly param: string | null
 }

@@ -104,17 +104,17 @@ create table wallets (
 );
 
 create table entries (
-  id text primary key,
   wallet_id text not null references wallets (id),
+  id text not null,
   kind text not null,
   reference text not null,
   amount bigint not null,
   reason text,
   author text,
   created_at bigint not null,
+  primary key (wallet_id, id),
   unique (kind, reference)
 );
-create index entries_by_wallet on entries (wallet_id, id);
 
 create table subscriptions (
   id text primary key,
@@ -147,8 +147,6 @@ create table holds (
   wallet_id text references wallets (id),
   subscription_id text references subscriptions (id),
   amount bigint not null check (amount >= 0),
-  -- What the wallet or the windows still keep back for it: the amount while it is open, 0 once it has ended.
-  kept bigint not null check (kept >= 0),
   state text not null,
   settled bigint not null default 0,
   lease_id text not null,

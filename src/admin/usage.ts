@@ -1,0 +1,158 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import { formatUsd } from '../ledger/money.ts'
+import type { AttemptRow } from '../usage/record.ts'
+import { type Call, callById, listCalls } from '../usage/report.ts'
+import { namesOf, timeText } from './entities.ts'
+import { object, time } from './fields.ts'
+import { accountNamed, labelsOf, userNamed } from './lookup.ts'
+import type { AdminParts } from './ports.ts'
+import { notFound } from './refusal.ts'
+import { idParams, ok, pageQuery, pageSchema, routes } from './routes.ts'
+
+/** Calls, what they used and what they cost; together with its attempts a call's row is its receipt. */
+export function usageRoutes(parts: AdminParts) {
+  return routes()
+    .openapi(list, async context => {
+      const { limit, cursor, ...asked } = context.req.valid('query')
+      const filter = await filterOf(asked, parts)
+      const { calls, cursor: next } = await listCalls(parts.database, filter, { limit, cursor: cursor ?? null })
+      return context.json({ items: calls.map(await viewer(calls, parts)), next }, 200)
+    })
+    .openapi(show, async context => {
+      const { id } = context.req.valid('param')
+      const receipt = await callById(parts.database, id)
+      if (receipt === undefined) throw notFound('call', id)
+      const view = (await viewer([receipt.call], parts))(receipt.call)
+      return context.json({ ...view, attempts: await attemptViews(receipt.attempts, parts) }, 200)
+    })
+}
+
+const listUsageQuery = object('a list of calls', {
+  ...pageQuery,
+  user: z.string().max(300).optional().describe('Of one user: e-mail address or id.'),
+  account: z.string().max(100).optional().describe('Answered by one account: name or id.'),
+  key: z.string().max(100).optional().describe('Made with one key: its id.'),
+  fault: z.string().max(100).optional().describe('Refused or failed with this fault.'),
+  since: time.optional().describe('Begun at this time or later.'),
+  until: time.optional().describe('Begun before this time.'),
+})
+
+const callFields = {
+  id: z.string().describe('Also the x-request-id that the client was sent.'),
+  beganAt: z.string(),
+  user: z.string(),
+  key: z.string().describe('The id of the key.'),
+  keyName: z.string().nullable().describe('What the key is called; null when it was removed.'),
+  group: z.string().nullable(),
+  account: z.string().nullable(),
+  path: z.string(),
+  stream: z.boolean(),
+  requestedModel: z.string().nullable(),
+  servedModel: z.string().nullable(),
+  tier: z.string().nullable(),
+  priceId: z.string().nullable().describe('The version of the price that it was priced by.'),
+  status: z.number().describe('What the client was sent; 0 when it was sent nothing.'),
+  ended: z.enum(['completed', 'incomplete', 'failed', 'cancelled', 'refused', 'cut', 'client_left', 'gateway_died']),
+  fault: z.string().nullable(),
+  basis: z.enum(['reported', 'drained', 'estimated', 'none']).describe('How the amount is known.'),
+  inputTokens: z.number(),
+  cachedTokens: z.number(),
+  cacheWriteTokens: z.number(),
+  cacheWrite12hTokens: z.number(),
+  outputTokens: z.number(),
+  reasoningTokens: z.number(),
+  webSearches: z.number(),
+  fileSearches: z.number(),
+  held: z.string(),
+  cost: z.string(),
+  uncollected: z.string(),
+  lineMs: z.number(),
+  firstTokenMs: z.number().nullable(),
+  durationMs: z.number(),
+  address: z.string(),
+  userAgent: z.string().nullable(),
+  instructionsAdded: z.boolean(),
+  outputLoweredTo: z.number().nullable(),
+  upstreamRequestId: z.string().nullable(),
+}
+const callSchema = z.object({ ...callFields, attempts: z.number().describe('How many there were.') }).openapi('Call')
+
+const attemptSchema = z
+  .object({
+    number: z.number(),
+    account: z.string(),
+    model: z.string(),
+    beganAt: z.string(),
+    status: z.number().nullable(),
+    fault: z.string().nullable(),
+    firstEventMs: z.number().nullable(),
+    durationMs: z.number(),
+    upstreamRequestId: z.string().nullable(),
+    answered: z.boolean(),
+  })
+  .openapi('Attempt')
+const receiptSchema = z.object({ ...callFields, attempts: z.array(attemptSchema) }).openapi('Receipt')
+
+const tags = ['usage']
+const list = createRoute({
+  method: 'get',
+  path: '/usage',
+  tags,
+  request: { query: listUsageQuery },
+  responses: ok('Calls, newest first.', pageSchema(callSchema)),
+})
+const show = createRoute({
+  method: 'get',
+  path: '/usage/{id}',
+  tags,
+  request: { params: idParams },
+  responses: ok('Everything about one call.', receiptSchema),
+})
+
+type Asked = Omit<z.output<typeof listUsageQuery>, 'limit' | 'cursor'>
+
+async function filterOf({ user, account, key, fault, since, until }: Asked, parts: AdminParts) {
+  return {
+    userId: user === undefined ? undefined : (await userNamed(parts, user)).id,
+    accountId: account === undefined ? undefined : (await accountNamed(parts, account)).id,
+    keyId: key,
+    fault,
+    sinceMs: since,
+    untilMs: until,
+  }
+}
+
+/** Reads the names that the views of these calls need, all at once. */
+async function viewer(calls: readonly Call[], parts: AdminParts): Promise<(call: Call) => z.input<typeof callSchema>> {
+  const read = (kind: Parameters<typeof labelsOf>[1], of: (call: Call) => string | null) => labelsOf(parts, kind, calls.map(of))
+  const [users, keys, groups, accounts] = await Promise.all([
+    read('user', call => call.userId),
+    read('key', call => call.keyId),
+    read('group', call => call.groupId),
+    read('account', call => call.accountId),
+  ])
+  const name = (id: string | null, names: ReadonlyMap<string, string>) => (id === null ? null : (names.get(id) ?? id))
+  return ({ userId, keyId, groupId, accountId, usage, held, cost, uncollected, beganAtMs, ...same }) => ({
+    ...same,
+    ...usage,
+    beganAt: timeText(beganAtMs),
+    user: users.get(userId) ?? userId,
+    key: keyId,
+    keyName: keys.get(keyId) ?? null,
+    group: name(groupId, groups),
+    account: name(accountId, accounts),
+    held: formatUsd(held),
+    cost: formatUsd(cost),
+    uncollected: formatUsd(uncollected),
+  })
+}
+
+async function attemptViews(attempts: readonly AttemptRow[], parts: AdminParts): Promise<z.input<typeof attemptSchema>[]> {
+  const ids = attempts.map(attempt => attempt.accountId)
+  const accounts = namesOf(ids, await labelsOf(parts, 'account', ids))
+  return attempts.map(({ callId: _, accountId, beganAtMs, ...same }, index) => ({
+    ...same,
+    account: accounts[index] ?? accountId,
+    beganAt: timeText(beganAtMs),
+  }))
+}

@@ -1,0 +1,133 @@
+import { type Database, type Statement, statement } from '../storage/database.ts'
+import { formatUsd } from './money.ts'
+import { windowLengthMs } from './subscription.ts'
+
+/** Two places in the books that should say the same amount and do not. Amounts are nano-dollars. */
+export interface Difference {
+  readonly subject: 'wallet' | 'hold' | 'window' | 'entry' | 'call'
+  /** Of the wallet, the call, or the subscription with the window's name and start. */
+  readonly id: string
+  readonly recorded: bigint
+  readonly recomputed: bigint
+  /** The whole of it, for a person. */
+  readonly says: string
+}
+
+/** Of one kind, at most this many are told: the first of them explain the rest. */
+export const differencesMax = 100
+
+/**
+ * Reckons every sum in the books anew. Empty when all is well, also while calls are running: each rule is one statement,
+ * which sees one moment, and every transaction keeps all rules.
+ */
+export async function checkBooks(database: Pick<Database, 'report'>): Promise<readonly Difference[]> {
+  const found: Difference[] = []
+  for (const { subject, recordedIs, recomputedIs, statement } of rules) {
+    for (const row of await database.report(statement, [differencesMax])) {
+      const [id, recorded, recomputed] = [row.id as string, row.recorded as bigint, row.recomputed as bigint]
+      const apart = recorded > recomputed ? recorded - recomputed : recomputed - recorded
+      const says = `${subject} ${id}: ${recordedIs} ${formatUsd(recorded)}, ${recomputedIs} ${formatUsd(recomputed)}, ${formatUsd(apart)} apart`
+      found.push({ subject, id, recorded, recomputed, says })
+    }
+  }
+  return found
+}
+
+interface Rule {
+  readonly subject: Difference['subject']
+  readonly recordedIs: string
+  readonly recomputedIs: string
+  readonly statement: Statement
+}
+
+/** Keeps those whose two amounts differ. A sum is cast, because engines widen what they add up. */
+function differing(select: string): Statement {
+  return statement(
+    `select id, cast(recorded as bigint) as recorded, cast(recomputed as bigint) as recomputed from (${select}) as both_sides
+     where recorded <> recomputed order by id limit $1`,
+  )
+}
+
+const windowLengths = Object.entries(windowLengthMs)
+  .map(([kind, ms]) => `select '${kind}' as kind, cast(${ms} as bigint) as length`)
+  .join(' union all ')
+
+/** Every hold stands in the three windows in which its call began. */
+const windowSums = `select holds.subscription_id as id, lengths.kind as kind,
+    starts_at + ((began_at - starts_at) / length) * length as starts_at, sum(settled) as used,
+    sum(case when state = 'held' then amount else 0 end) as held
+  from holds join subscriptions on subscriptions.id = holds.subscription_id cross join (${windowLengths}) as lengths
+  group by 1, 2, 3`
+
+function differingWindows(column: 'used' | 'held'): Statement {
+  return differing(`select coalesce(subscription_id, sums.id) || ' ' || coalesce(windows.kind, sums.kind) || ' '
+      || cast(coalesce(windows.starts_at, sums.starts_at) as text) as id,
+    coalesce(windows.${column}, 0) as recorded, coalesce(sums.${column}, 0) as recomputed
+  from windows full join (${windowSums}) as sums
+    on sums.id = subscription_id and sums.kind = windows.kind and sums.starts_at = windows.starts_at`)
+}
+
+const rules: readonly Rule[] = [
+  {
+    subject: 'wallet',
+    recordedIs: 'its balance is',
+    recomputedIs: 'its entries add up to',
+    statement: differing(`select wallets.id as id, balance as recorded, coalesce(sum(amount), 0) as recomputed
+      from wallets left join entries on wallet_id = wallets.id group by wallets.id, balance`),
+  },
+  {
+    subject: 'wallet',
+    recordedIs: 'its held amount is',
+    recomputedIs: 'its open holds add up to',
+    statement: differing(`select wallets.id as id, held as recorded, coalesce(open.held_open, 0) as recomputed
+      from wallets left join (select wallet_id, sum(amount) as held_open from holds where state = 'held' group by wallet_id) as open
+        on open.wallet_id = wallets.id`),
+  },
+  {
+    subject: 'hold',
+    recordedIs: 'it was settled for',
+    recomputedIs: 'its entry charged',
+    statement: differing(`select holds.id as id, settled as recorded, -coalesce(entries.amount, 0) as recomputed
+      from holds left join entries on kind = 'charge' and reference = holds.id where holds.wallet_id is not null`),
+  },
+  {
+    subject: 'hold',
+    recordedIs: 'its charge is',
+    recomputedIs: 'though by its state it took',
+    statement: differing(`select id, settled as recorded, 0 as recomputed from holds where state not in ('settled', 'settled_late')`),
+  },
+  {
+    subject: 'entry',
+    recordedIs: 'it charged',
+    recomputedIs: 'but the holds of that call took',
+    statement: differing(`select entries.id as id, -entries.amount as recorded, 0 as recomputed
+      from entries left join holds on holds.id = reference and holds.wallet_id = entries.wallet_id
+      where kind = 'charge' and holds.id is null`),
+  },
+  {
+    subject: 'window',
+    recordedIs: 'used is',
+    recomputedIs: 'the charges of its calls add up to',
+    statement: differingWindows('used'),
+  },
+  {
+    subject: 'window',
+    recordedIs: 'held is',
+    recomputedIs: 'the open holds of its calls add up to',
+    statement: differingWindows('held'),
+  },
+  {
+    subject: 'call',
+    recordedIs: 'its row says that was collected',
+    recomputedIs: 'its hold took',
+    statement: differing(`select holds.id as id, coalesce(cost - uncollected, 0) as recorded, settled as recomputed
+      from holds left join calls on calls.id = holds.id where state in ('settled', 'settled_late')`),
+  },
+  {
+    subject: 'call',
+    recordedIs: 'its row says that was collected',
+    recomputedIs: 'though no hold of it was settled, which took',
+    statement: differing(`select calls.id as id, cost - uncollected as recorded, 0 as recomputed
+      from calls left join holds on holds.id = calls.id and state in ('settled', 'settled_late') where holds.id is null and cost <> 0`),
+  },
+]

@@ -1,0 +1,66 @@
+import { divideUp } from './money.ts'
+import { dearestInput, type Multiplier, type PriceVersion, perMillion } from './price.ts'
+
+/** What is known of a call before it is sent. */
+export interface HoldQuestion {
+  /** An upper estimate of the whole input. */
+  readonly inputTokens: number
+  /** The client's own `max_output_tokens`, or undefined when it sent none. */
+  readonly ceiling: number | undefined
+  /** The dearest lines of every name under which it may be served. None: nobody gives it a price, and it is free. */
+  readonly prices: readonly PriceVersion[]
+  readonly multiplier: Multiplier
+}
+
+/** How much to set aside, in nano-dollars, and what it was reckoned from. */
+export interface HoldSize extends HoldQuestion {
+  /** Less than this is not worth beginning: the input, and a first thousand tokens of output. */
+  readonly floor: bigint
+  /** The most that the call can cost, but for hosted tools: how often they will be called cannot be known. */
+  readonly want: bigint
+  /** The client named no ceiling, so its call may take half of what is free and leaves the rest to its others. */
+  readonly halfOfFree: boolean
+}
+
+/** Output tokens, for a model of which nobody said how many it can make. */
+export const maxOutputDefault = 128_000
+/** Output tokens that an answer must have room for. A client that wants fewer says so by its ceiling. */
+export const floorOutputTokens = 1_024
+
+export function sizeHold(question: HoldQuestion): HoldSize {
+  const most = ceilingOf(question)
+  return {
+    ...question,
+    floor: dearestCost(question, Math.min(floorOutputTokens, most)),
+    want: dearestCost(question, most),
+    halfOfFree: question.ceiling === undefined,
+  }
+}
+
+/**
+ * What `max_output_tokens` must say so that the answer stays within what was granted; the upstream itself keeps us inside.
+ * Undefined: leave it as it is. Never more than the client's own ceiling, never less than the floor that was granted.
+ */
+export function outputCeilingFor(granted: bigint, size: HoldSize): number | undefined {
+  if (granted >= size.want) return undefined
+  const { units, scale } = size.multiplier
+  const exact = granted * perMillion * 10n ** BigInt(scale)
+  let most = BigInt(ceilingOf(size))
+  for (const price of size.prices) {
+    const perToken = price.output * units
+    const left = exact - BigInt(size.inputTokens) * dearestInput(price) * units
+    if (perToken > 0n && left / perToken < most) most = left / perToken
+  }
+  return Number(most)
+}
+
+function ceilingOf({ ceiling, prices }: HoldQuestion): number {
+  if (ceiling !== undefined) return ceiling
+  return prices.length === 0 ? maxOutputDefault : Math.max(...prices.map(price => price.maxOutput ?? maxOutputDefault))
+}
+
+function dearestCost({ inputTokens, prices, multiplier }: HoldQuestion, outputTokens: number): bigint {
+  const costs = prices.map(price => BigInt(inputTokens) * dearestInput(price) + BigInt(outputTokens) * price.output)
+  const dearest = costs.reduce((most, cost) => (cost > most ? cost : most), 0n)
+  return divideUp(dearest * multiplier.units, perMillion * 10n ** BigInt(multiplier.scale))
+}

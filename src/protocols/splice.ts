@@ -1,0 +1,55 @@
+import type { CallFacts, FieldName } from './protocol.ts'
+
+/** What Headgate may change in a body. Only the fields that are given and not undefined are touched. */
+export interface Changes {
+  readonly model?: string | undefined
+  readonly instructions?: string | undefined
+  readonly max_output_tokens?: number | undefined
+  readonly safety_identifier?: string | undefined
+}
+
+/**
+ * The body with its changes, as slices to be sent one after the other. A field that stands in the body has its value replaced
+ * where it stands, another is put first; every other byte is the client's own, and not copied.
+ */
+export function spliceBody(body: Buffer, facts: Pick<CallFacts, 'fields' | 'insertAt' | 'isEmptyObject'>, changes: Changes): Buffer[] {
+  const cuts: Cut[] = []
+  const added: string[] = []
+  for (const name of changeable) {
+    const value = changes[name]
+    if (value === undefined) continue
+    const span = facts.fields[name]
+    if (span === undefined) added.push(`"${name}":${JSON.stringify(value)}`)
+    else cuts.push({ start: span.valueStart, end: span.valueEnd, text: JSON.stringify(value) })
+  }
+  if (added.length > 0)
+    cuts.push({ start: facts.insertAt, end: facts.insertAt, text: `${added.join(',')}${facts.isEmptyObject ? '' : ','}` })
+  return cut(body, cuts)
+}
+
+/** What a `content-length` must say. */
+export function byteLengthOf(slices: readonly Buffer[]): number {
+  return slices.reduce((sum, slice) => sum + slice.length, 0)
+}
+
+/** Bytes from `start` to `end` that give way to `text`. */
+export interface Cut {
+  readonly start: number
+  readonly end: number
+  readonly text: string
+}
+
+/** The bytes with each cut made, as slices. Cuts must not overlap; their order does not matter. */
+export function cut(bytes: Buffer, cuts: readonly Cut[]): Buffer[] {
+  const slices: Buffer[] = []
+  let from = 0
+  for (const { start, end, text } of cuts.toSorted((a, b) => a.start - b.start)) {
+    if (start > from) slices.push(bytes.subarray(from, start))
+    slices.push(Buffer.from(text))
+    from = end
+  }
+  if (from < bytes.length) slices.push(bytes.subarray(from))
+  return slices
+}
+
+const changeable = ['model', 'instructions', 'max_output_tokens', 'safety_identifier'] as const satisfies readonly FieldName[]

@@ -1,0 +1,165 @@
+import type { Usage } from '../ledger/price.ts'
+import { type Step, statement, type Value } from '../storage/database.ts'
+
+/** How a call ended, as far as the caller is concerned. */
+export type Ended =
+  | 'completed'
+  | 'incomplete'
+  | 'failed'
+  | 'cancelled'
+  /** By us or by the upstream, before any answer began. */
+  | 'refused'
+  /** The upstream broke, stalled or ended before it was complete. */
+  | 'cut'
+  | 'client_left'
+  /** Its gateway was gone before the end, and nobody knows what became of it. */
+  | 'gateway_died'
+
+/** How the amount is known: `reported` by the upstream, read on after the client left (`drained`), `estimated`, or nothing to know. */
+export type Basis = 'reported' | 'drained' | 'estimated' | 'none'
+
+/** What a call was and what it cost. Money is nano-dollars, durations milliseconds. Bodies are never kept. */
+export interface CallRow {
+  readonly id: string
+  readonly userId: string
+  readonly keyId: string
+  readonly groupId: string | null
+  readonly accountId: string | null
+  readonly path: string
+  readonly stream: boolean
+  readonly requestedModel: string | null
+  readonly servedModel: string | null
+  readonly tier: string | null
+  readonly priceId: string | null
+  /** The HTTP status that the client was sent; 0 when it was sent none. */
+  readonly status: number
+  readonly ended: Ended
+  /** The fault's name in the catalogue; null when all went well. */
+  readonly fault: string | null
+  readonly basis: Basis
+  readonly usage: Usage
+  readonly held: bigint
+  /** The whole price of the usage. What of it could not be taken is `uncollected`, which the books work out themselves. */
+  readonly cost: bigint
+  readonly attempts: number
+  readonly lineMs: number
+  readonly firstTokenMs: number | null
+  readonly durationMs: number
+  readonly address: string
+  readonly userAgent: string | null
+  /** Headgate added the operator's default instructions. */
+  readonly instructionsAdded: boolean
+  readonly outputLoweredTo: number | null
+  readonly upstreamRequestId: string | null
+  readonly beganAtMs: number
+}
+
+/** One call sent to one account, once. */
+export interface AttemptRow {
+  readonly callId: string
+  /** From 1. */
+  readonly number: number
+  readonly accountId: string
+  /** As it was named to the upstream. */
+  readonly model: string
+  readonly beganAtMs: number
+  /** Null when no status arrived. */
+  readonly status: number | null
+  readonly fault: string | null
+  readonly firstEventMs: number | null
+  readonly durationMs: number
+  readonly upstreamRequestId: string | null
+  /** The caller pays for this one. At most one of a call. */
+  readonly answered: boolean
+}
+
+export const noUsage: Usage = {
+  inputTokens: 0,
+  cachedTokens: 0,
+  cacheWriteTokens: 0,
+  cacheWrite12hTokens: 0,
+  outputTokens: 0,
+  reasoningTokens: 0,
+  webSearches: 0,
+  fileSearches: 0,
+}
+
+/**
+ * Writes the call's one row and its attempts. They stand behind the ledger's steps in their transaction, because what is
+ * uncollected is what the hold was settled for, short of the cost. A row that is there already stays, but for the one
+ * that says the gateway died: the truth has come after all.
+ */
+export function callSteps(row: CallRow, attempts: readonly AttemptRow[]): readonly Step[] {
+  return [{ statement: insertCall, values: valuesOf(row) }, ...attempts.map(attemptStep)]
+}
+
+function attemptStep(attempt: AttemptRow): Step {
+  const { callId, number, accountId, model, beganAtMs, status, fault, firstEventMs, durationMs, upstreamRequestId, answered } = attempt
+  const firstEvent = firstEventMs === null ? null : Math.round(firstEventMs)
+  const until = [callId, number, accountId, model, beganAtMs, status, fault, firstEvent]
+  const values = [...until, Math.round(durationMs), upstreamRequestId, answered ? 1 : 0]
+  return { statement: insertAttempt, values }
+}
+
+/** In the order of `callColumns`, without `uncollected`. One flat array: putting it together from parts takes as long as a statement. */
+function valuesOf(row: CallRow): readonly Value[] {
+  const { usage } = row
+  return [
+    row.id,
+    row.userId,
+    row.keyId,
+    row.groupId,
+    row.accountId,
+    row.path,
+    row.stream ? 1 : 0,
+    row.requestedModel,
+    row.servedModel,
+    row.tier,
+    row.priceId,
+    row.status,
+    row.ended,
+    row.fault,
+    row.basis,
+    usage.inputTokens,
+    usage.cachedTokens,
+    usage.cacheWriteTokens,
+    usage.cacheWrite12hTokens,
+    usage.outputTokens,
+    usage.reasoningTokens,
+    usage.webSearches,
+    usage.fileSearches,
+    row.held,
+    row.cost,
+    row.attempts,
+    Math.round(row.lineMs),
+    row.firstTokenMs === null ? null : Math.round(row.firstTokenMs),
+    Math.round(row.durationMs),
+    row.address,
+    row.userAgent,
+    row.instructionsAdded ? 1 : 0,
+    row.outputLoweredTo,
+    row.upstreamRequestId,
+    row.beganAtMs,
+  ]
+}
+
+const callColumns = [
+  ...['id', 'user_id', 'key_id', 'group_id', 'account_id', 'path', 'stream'],
+  ...['requested_model', 'served_model', 'tier', 'price_id', 'status', 'ended', 'fault', 'basis'],
+  ...['input_tokens', 'cached_tokens', 'cache_write_tokens', 'cache_write_12h_tokens'],
+  ...['output_tokens', 'reasoning_tokens', 'web_searches', 'file_searches'],
+  ...['held', 'cost', 'attempts', 'line_ms', 'first_token_ms', 'duration_ms'],
+  ...['address', 'user_agent', 'instructions_added', 'output_lowered_to', 'upstream_request_id', 'began_at'],
+]
+
+const cost = `$${callColumns.indexOf('cost') + 1}`
+const replaced = [...callColumns, 'uncollected'].filter(column => column !== 'id').map(column => `${column} = excluded.${column}`)
+
+const insertCall = statement(`insert into calls (${callColumns.join(', ')}, uncollected)
+  values (${callColumns.map((_, index) => `$${index + 1}`).join(', ')},
+    ${cost} - coalesce((select settled from holds where holds.id = $1), 0))
+  on conflict (id) do update set ${replaced.join(', ')} where calls.ended = 'gateway_died' and excluded.ended <> 'gateway_died'`)
+
+const insertAttempt = statement(`insert into attempts (call_id, number, account_id, model, began_at, status, fault,
+    first_event_ms, duration_ms, upstream_request_id, answered)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (call_id, number) do nothing`)

@@ -1,0 +1,201 @@
+import { type Database, type Row, statement, type Value } from '../storage/database.ts'
+import type { AttemptRow, Basis, CallRow, Ended } from './record.ts'
+
+/** A call's row as the books have it. */
+export interface Call extends CallRow {
+  /** Nano-dollars of the cost that could not be taken. */
+  readonly uncollected: bigint
+}
+
+/** Everything about one call. */
+export interface Receipt {
+  readonly call: Call
+  readonly attempts: readonly AttemptRow[]
+}
+
+/** Everything left out is no condition. Times are when the call began: from `sinceMs` until before `untilMs`. */
+export interface CallFilter {
+  readonly userId?: string | undefined
+  readonly keyId?: string | undefined
+  readonly accountId?: string | undefined
+  readonly fault?: string | undefined
+  readonly sinceMs?: number | undefined
+  readonly untilMs?: number | undefined
+}
+
+export interface CallPage {
+  readonly calls: readonly Call[]
+  /** Give it back for the calls before these; null at the end. */
+  readonly cursor: string | null
+}
+
+/** What one user, key, account or model came to on one day of UTC. Only calls that have one. */
+export interface DaySum {
+  readonly dayStartsAtMs: number
+  readonly of: string
+  readonly calls: bigint
+  readonly inputTokens: bigint
+  readonly cachedTokens: bigint
+  readonly outputTokens: bigint
+  /** Nano-dollars. */
+  readonly cost: bigint
+  readonly uncollected: bigint
+}
+
+export const pageCallsMax = 1_000
+
+/** Newest first. A key's calls are found among its user's, which have an index. */
+export async function listCalls(
+  database: Pick<Database, 'report'>,
+  filter: CallFilter,
+  page: { readonly limit: number; readonly cursor: string | null },
+): Promise<CallPage> {
+  const limit = Math.min(Math.max(page.limit, 1), pageCallsMax)
+  const { where, values } = conditions([
+    ['id < ?', page.cursor ?? undefined],
+    ...periodConditions(filter),
+    ['user_id = ?', filter.userId],
+    ['user_id = (select user_id from keys where keys.id = ?)', filter.keyId],
+    ['key_id = ?', filter.keyId],
+    ['account_id = ?', filter.accountId],
+    ['fault = ?', filter.fault],
+  ])
+  const list = statement(`select * from calls ${where} order by id desc limit $${values.length + 1}`)
+  const calls = (await database.report(list, [...values, limit])).map(toCall)
+  return { calls, cursor: calls.length < limit ? null : calls.at(-1)!.id }
+}
+
+export async function callById(database: Pick<Database, 'report'>, id: string): Promise<Receipt | undefined> {
+  const [row] = await database.report(readCall, [id])
+  if (row === undefined) return undefined
+  return { call: toCall(row), attempts: (await database.report(readAttempts, [id])).map(toAttempt) }
+}
+
+/** Sums by day: what is held against an upstream's own figures, and what a bill is made of. */
+export async function sumsByDay(
+  database: Pick<Database, 'report'>,
+  by: 'user' | 'key' | 'account' | 'model',
+  period: { readonly sinceMs: number; readonly untilMs: number },
+): Promise<readonly DaySum[]> {
+  const { where, values } = conditions([...periodConditions(period), [`${sumColumns[by]} is not null`, null]])
+  const rows = await database.report(
+    statement(`select began_at / ${dayMs} * ${dayMs} as day, ${sumColumns[by]} as of_what, count(*) as calls, ${sums}
+      from calls ${where} group by 1, 2 order by 1, 2`),
+    values,
+  )
+  return rows.map(row => ({
+    dayStartsAtMs: Number(row.day),
+    of: row.of_what as string,
+    calls: row.calls as bigint,
+    inputTokens: row.input_tokens as bigint,
+    cachedTokens: row.cached_tokens as bigint,
+    outputTokens: row.output_tokens as bigint,
+    cost: row.cost as bigint,
+    uncollected: row.uncollected as bigint,
+  }))
+}
+
+const dayMs = 86_400_000
+/** A call's id is made within this of its beginning. */
+const idSlackMs = 60_000
+
+const sumColumns = { user: 'user_id', key: 'key_id', account: 'account_id', model: 'served_model' } as const
+const sums = ['input_tokens', 'cached_tokens', 'output_tokens', 'cost', 'uncollected']
+  .map(column => `cast(sum(${column}) as bigint) as ${column}`)
+  .join(', ')
+
+const readCall = statement('select * from calls where id = $1')
+const readAttempts = statement('select * from attempts where call_id = $1 order by number')
+
+/** `?` stands for the condition's value; without a value (`undefined`) it is no condition, with `null` it needs none. */
+type Condition = readonly [sql: string, value: Value | undefined]
+
+/** Ids sort by time, so a period is also a range of them: the books find it without reading the rest. */
+function periodConditions({ sinceMs, untilMs }: CallFilter): readonly Condition[] {
+  return [
+    ['began_at >= ?', sinceMs],
+    ['id >= ?', sinceMs === undefined ? undefined : firstIdOf(Math.max(0, sinceMs - idSlackMs))],
+    ['began_at < ?', untilMs],
+    ['id < ?', untilMs === undefined ? undefined : firstIdOf(untilMs + idSlackMs)],
+  ]
+}
+
+function conditions(all: readonly Condition[]): { readonly where: string; readonly values: readonly Value[] } {
+  const values: Value[] = []
+  const parts: string[] = []
+  for (const [sql, value] of all) {
+    if (value === undefined) continue
+    if (value !== null) values.push(value)
+    parts.push(sql.replace('?', `$${values.length}`))
+  }
+  return { where: parts.length === 0 ? '' : `where ${parts.join(' and ')}`, values }
+}
+
+/** Sorts before every UUIDv7 that was made at that moment or later. */
+function firstIdOf(atMs: number): string {
+  const time = Math.floor(atMs).toString(16).padStart(12, '0')
+  return `${time.slice(0, 8)}-${time.slice(8)}`
+}
+
+function toCall(row: Row): Call {
+  return {
+    id: row.id as string,
+    userId: row.user_id as string,
+    keyId: row.key_id as string,
+    groupId: row.group_id as string | null,
+    accountId: row.account_id as string | null,
+    path: row.path as string,
+    stream: row.stream === 1n,
+    requestedModel: row.requested_model as string | null,
+    servedModel: row.served_model as string | null,
+    tier: row.tier as string | null,
+    priceId: row.price_id as string | null,
+    status: Number(row.status),
+    ended: row.ended as Ended,
+    fault: row.fault as string | null,
+    basis: row.basis as Basis,
+    usage: {
+      inputTokens: Number(row.input_tokens),
+      cachedTokens: Number(row.cached_tokens),
+      cacheWriteTokens: Number(row.cache_write_tokens),
+      cacheWrite12hTokens: Number(row.cache_write_12h_tokens),
+      outputTokens: Number(row.output_tokens),
+      reasoningTokens: Number(row.reasoning_tokens),
+      webSearches: Number(row.web_searches),
+      fileSearches: Number(row.file_searches),
+    },
+    held: row.held as bigint,
+    cost: row.cost as bigint,
+    uncollected: row.uncollected as bigint,
+    attempts: Number(row.attempts),
+    lineMs: Number(row.line_ms),
+    firstTokenMs: numberOrNull(row.first_token_ms),
+    durationMs: Number(row.duration_ms),
+    address: row.address as string,
+    userAgent: row.user_agent as string | null,
+    instructionsAdded: row.instructions_added === 1n,
+    outputLoweredTo: numberOrNull(row.output_lowered_to),
+    upstreamRequestId: row.upstream_request_id as string | null,
+    beganAtMs: Number(row.began_at),
+  }
+}
+
+function toAttempt(row: Row): AttemptRow {
+  return {
+    callId: row.call_id as string,
+    number: Number(row.number),
+    accountId: row.account_id as string,
+    model: row.model as string,
+    beganAtMs: Number(row.began_at),
+    status: numberOrNull(row.status),
+    fault: row.fault as string | null,
+    firstEventMs: numberOrNull(row.first_event_ms),
+    durationMs: Number(row.duration_ms),
+    upstreamRequestId: row.upstream_request_id as string | null,
+    answered: row.answered === 1n,
+  }
+}
+
+function numberOrNull(value: Row[string] | undefined): number | null {
+  return value === null ? null : Number(value)
+}
