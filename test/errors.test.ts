@@ -28,5 +28,10 @@ test('every fault says what helps', () => {
 /** The cells of the tables’ rows, without their heads. */
 function rowsOf(text: string): string[][] {
   const rows = text.split('\n').filter(line => line.startsWith('| '))
-  return rows.slice(1).map(row => row.slice(2, -2).split(/ (?<!\\)\| /).map(cell => cell.replaceAll('\\|', '|')))
+  return rows.slice(1).map(row =>
+    row
+      .slice(2, -2)
+      .split(/ (?<!\\)\| /)
+      .map(cell => cell.replaceAll('\\|', '|')),
+  )
 }

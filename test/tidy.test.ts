@@ -39,7 +39,16 @@ const files = globSync(['src/**/*.ts', 'sim/**/*.ts', 'test/**/*.ts'], { exclude
 
 test('there is something to check', () => expect(files.length).toBeGreaterThan(100))
 
-for (const [rule, check] of Object.entries({ filesAreShort, namesSaySomething, functionsAreSmall, importsPointDown, onlyConfigReadsTheEnvironment, nobodyLooksAtTheClock, pathsOfThisMachineStayOut, onlyEgressConnects })) {
+for (const [rule, check] of Object.entries({
+  filesAreShort,
+  namesSaySomething,
+  functionsAreSmall,
+  importsPointDown,
+  onlyConfigReadsTheEnvironment,
+  nobodyLooksAtTheClock,
+  pathsOfThisMachineStayOut,
+  onlyEgressConnects,
+})) {
   test(`tidy: ${rule}`, () => expect(files.flatMap(path => check(path, read(path)))).toEqual([]))
 }
 
@@ -100,7 +109,8 @@ function pathsOfThisMachineStayOut(path: string, text: string): string[] {
 function onlyEgressConnects(path: string, text: string): string[] {
   const imports = /from '(undici|node:https?|node:net|node:tls)'/.exec(text)?.[1]
   if (imports === undefined || !/^src\//.test(path) || /\.(test|fixture)\.ts$/.test(path)) return []
-  const connects = /\b(fetch|request|connect|createConnection)\(/.test(text) || (imports === 'undici' && !/import type[^\n]*'undici'/.test(text))
+  const connects =
+    /\b(fetch|request|connect|createConnection)\(/.test(text) || (imports === 'undici' && !/import type[^\n]*'undici'/.test(text))
   return connects && path !== 'src/upstreams/egress.ts' ? [`${path}: only upstreams/egress.ts opens a connection`] : []
 }
 
@@ -138,7 +148,9 @@ function importsOf(path: string, text: string): string[] {
   const sources = nodesOf(path, text)
     .filter(({ type }) => /^(Import|ExportNamed|ExportAll)Declaration$|^ImportExpression$/.test(type))
     .map(({ source }) => (source as { value?: unknown } | null)?.value)
-  return sources.filter(source => typeof source === 'string' && source.startsWith('.')).map(source => relative('.', join(dirname(path), String(source))))
+  return sources
+    .filter(source => typeof source === 'string' && source.startsWith('.'))
+    .map(source => relative('.', join(dirname(path), String(source))))
 }
 
 function folderOf(path: string): string | undefined {

@@ -1,8 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { readConfig } from '../src/config.ts'
+import { openSim, type Sim } from '../sim/sim.ts'
 import type { Settings } from '../src/config/settings.ts'
+import { readConfig } from '../src/config.ts'
 import type { Condition } from '../src/coordination/coordinator.ts'
 import { type AccountDraft, changeAccount, makeAccount } from '../src/directory/accounts.ts'
 import { type Account, defaultCapabilities, type Group, type User } from '../src/directory/entities.ts'
@@ -14,7 +15,6 @@ import { type Adapters, type Headgate, openHeadgate } from '../src/headgate.ts'
 import { parseDecimal, parseUsd } from '../src/ledger/money.ts'
 import { type Log, silentLog } from '../src/lib/log.ts'
 import { type Database, type Row, type Step, statement } from '../src/storage/database.ts'
-import { openSim, type Sim } from '../sim/sim.ts'
 
 /** A gateway with a scripted upstream, one user and one key, on real sockets and a real database in a folder of its own. */
 export interface World extends AsyncDisposable {
@@ -67,7 +67,13 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   const sim = scope.use(await openSim({ prices: { sim: simPrice } }))
   let database: Database | undefined
   const defaults = readConfig({ env: {}, flags: {}, cwd: folder }).settings
-  const settings: Settings = { ...defaults, data: join(folder, 'data'), listen: { host: '127.0.0.1', port: 0 }, ...quick, ...options.settings }
+  const settings: Settings = {
+    ...defaults,
+    data: join(folder, 'data'),
+    listen: { host: '127.0.0.1', port: 0 },
+    ...quick,
+    ...options.settings,
+  }
   const seals: Parameters<typeof makeAccount>[1][] = []
   const headgate = await openHeadgate(
     settings,
@@ -91,7 +97,11 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
 
 type Ground = Pick<World, 'sim' | 'headgate' | 'database' | 'folder'>
 
-async function populate(ground: Ground, options: WorldOptions, seal: Parameters<typeof makeAccount>[1]): Promise<Omit<World, typeof Symbol.asyncDispose>> {
+async function populate(
+  ground: Ground,
+  options: WorldOptions,
+  seal: Parameters<typeof makeAccount>[1],
+): Promise<Omit<World, typeof Symbol.asyncDispose>> {
   const { headgate, database, sim } = ground
   const { directory, ledger, clock } = headgate.gateway
 
@@ -102,7 +112,9 @@ async function populate(ground: Ground, options: WorldOptions, seal: Parameters<
   }
 
   const group = makeGroup({ ...groupDraft, ...options.group }, clock.nowMs())
-  const accounts = (options.accounts ?? [{}]).map((draft, i) => makeAccount({ ...accountDraft(i, sim.url, group.entity.id), ...draft }, seal, clock.nowMs() + i))
+  const accounts = (options.accounts ?? [{}]).map((draft, i) =>
+    makeAccount({ ...accountDraft(i, sim.url, group.entity.id), ...draft }, seal, clock.nowMs() + i),
+  )
   const prices = (options.prices ?? [{}]).map(draft => makePrice({ ...priceDraft, ...draft }, undefined, clock.nowMs() - 1000))
   await commit([group, ...accounts, ...prices].flatMap(({ steps }) => steps))
 
@@ -110,13 +122,22 @@ async function populate(ground: Ground, options: WorldOptions, seal: Parameters<
     const made = makeUser({ ...userDraft, email: `user${Math.random().toString(36).slice(2)}@example.com`, ...draft }, clock.nowMs())
     await commit(made.steps)
     if (balance !== '0') {
-      await ledger.credit({ walletId: made.entity.walletId, amount: parseUsd(balance), reference: made.entity.id, reason: 'test', author: 'test' })
+      await ledger.credit({
+        walletId: made.entity.walletId,
+        amount: parseUsd(balance),
+        reference: made.entity.id,
+        reason: 'test',
+        author: 'test',
+      })
     }
     return made.entity
   }
 
   async function addKey(user: User, draft: Partial<KeyDraft> = {}) {
-    const made = makeKey({ ...keyDraft, userId: user.id, groupIds: [group.entity.id], name: `key${Math.random()}`, ...draft }, clock.nowMs())
+    const made = makeKey(
+      { ...keyDraft, userId: user.id, groupIds: [group.entity.id], name: `key${Math.random()}`, ...draft },
+      clock.nowMs(),
+    )
     await commit(made.steps)
     return { id: made.entity.id, secret: made.secret }
   }
@@ -154,14 +175,40 @@ async function populate(ground: Ground, options: WorldOptions, seal: Parameters<
   }
 }
 
+/** What /metrics says of something that is read at that moment. */
+export async function gauge({ headgate }: Pick<World, 'headgate'>, name: `headgate_${string}`): Promise<number> {
+  const metrics = await headgate.gateway.metrics.registry.getMetricsAsJSON()
+  return metrics.find(metric => metric.name === name)?.values[0]?.value ?? Number.NaN
+}
+
+/** Waits until so many calls stand in their users' lines. */
+export function inLine(world: Pick<World, 'headgate'>, count: number): Promise<void> {
+  return until(async () => (await gauge(world, 'headgate_calls_waiting')) === count, `there are never ${count} in line`)
+}
+
+/** The same for the pools' lines. */
+export function inPoolLine(world: Pick<World, 'headgate'>, count: number): Promise<void> {
+  return until(async () => (await gauge(world, 'headgate_account_line')) === count, `there are never ${count} in the pool's line`)
+}
+
 async function quiet({ gateway, serving }: Headgate, database: Database): Promise<void> {
   await until(() => serving.count === 0 && gateway.drain.count === 0, 'calls still run')
   await gateway.recorder.flush()
-  await until(async () => (await database.report(statement(`select id from holds where state = 'held'`))).length === 0, 'money is still held')
+  await until(
+    async () => (await database.report(statement(`select id from holds where state = 'held'`))).length === 0,
+    'money is still held',
+  )
   const differences = await gateway.ledger.check()
-  if (differences.length > 0) throw new Error(`the books do not balance: ${JSON.stringify(differences, (_, v: unknown) => (typeof v === 'bigint' ? String(v) : v))}`)
+  if (differences.length > 0)
+    throw new Error(`the books do not balance: ${JSON.stringify(differences, (_, v: unknown) => (typeof v === 'bigint' ? String(v) : v))}`)
   const metrics = await gateway.metrics.registry.getMetricsAsJSON()
-  for (const name of ['headgate_calls_running', 'headgate_calls_waiting', 'headgate_account_slots_taken', 'headgate_account_line', 'headgate_body_bytes']) {
+  for (const name of [
+    'headgate_calls_running',
+    'headgate_calls_waiting',
+    'headgate_account_slots_taken',
+    'headgate_account_line',
+    'headgate_body_bytes',
+  ]) {
     const value = metrics.find(metric => metric.name === name)?.values[0]?.value
     if (value !== 0) throw new Error(`${name} is ${value} when all is quiet`)
   }
@@ -179,7 +226,13 @@ export async function until(isSo: () => boolean | Promise<boolean>, otherwise: s
   }
 }
 
-const groupDraft: GroupDraft = { name: 'default', multiplier: parseDecimal('1'), pays: 'balance', unpriced: 'refuse', onClientLeft: 'drain' }
+const groupDraft: GroupDraft = {
+  name: 'default',
+  multiplier: parseDecimal('1'),
+  pays: 'balance',
+  unpriced: 'refuse',
+  onClientLeft: 'drain',
+}
 
 const userDraft: UserDraft = { email: '', concurrency: 5, disabled: false, requestsPerMinute: null, tokensPerMinute: null }
 

@@ -97,6 +97,10 @@ export const groups = {
     about: 'Money and the books',
     settings: {
       settleWithinMs: ms(250, 'How long the books may take to book a charge before the journal on disk takes it.'),
+      booksTimeoutMs: ms(
+        2_000,
+        'How long a call waits for the books to look up its key or set its money aside before it is told to come back.',
+      ),
       leaseMs: ms(30_000, 'After this silence a gateway counts as dead: its holds expire and its slots are free.', { min: 1_000 }),
       leaseRenewMs: ms(5_000, 'How often a gateway says that it is alive.', { min: 100 }),
     },

@@ -9,6 +9,9 @@ export interface Coordinator {
    */
   enter(caller: Caller, signal: AbortSignal): Promise<Slot>
 
+  /** Whoever of this user's waits does so under these limits from now on: a line whose limit was raised moves at once. */
+  renew(limits: CallerLimits): Promise<void>
+
   /** Takes a slot of this account now, or not at all. */
   take(account: AccountLimit): Promise<Slot | undefined>
 
@@ -37,12 +40,15 @@ export interface Coordinator {
   correct(meters: readonly Meter[]): Promise<void>
 }
 
-export interface Caller {
+export interface CallerLimits {
   readonly userId: string
   readonly keyId: string
   /** 0 or less is no limit. */
   readonly userSlots: number
   readonly keySlots: number
+}
+
+export interface Caller extends CallerLimits {
   readonly waitingMax: number
 }
 
@@ -80,6 +86,8 @@ export interface Condition {
   readonly lastUsedMs: number
   /** Nobody chooses it before then. */
   readonly restingUntilMs: number
+  /** When the newest rest began: what was sent before says nothing about it. */
+  readonly restingSinceMs: number
   readonly restingWhy: string | null
   /** Out until an operator says so or a probe succeeds: its quota is used up. */
   readonly outSinceMs: number | null
@@ -105,6 +113,7 @@ export const calm: Condition = {
   taken: 0,
   lastUsedMs: 0,
   restingUntilMs: 0,
+  restingSinceMs: 0,
   restingWhy: null,
   outSinceMs: null,
   flagged: false,

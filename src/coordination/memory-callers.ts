@@ -1,5 +1,5 @@
 import { Fault } from '../lib/fault.ts'
-import type { Caller, Coordinator, Slot } from './coordinator.ts'
+import type { Caller, CallerLimits, Coordinator, Slot } from './coordinator.ts'
 import { newSlot } from './slot.ts'
 
 /** One user: what runs, by key, and who waits, oldest first. */
@@ -15,14 +15,13 @@ interface Waiting {
 }
 
 /** The users' lines: first in, first out within a user, woken by the release. */
-export class CallerLines implements Pick<Coordinator, 'enter'> {
+export class CallerLines implements Pick<Coordinator, 'enter' | 'renew'> {
   readonly #lines = new Map<string, UserLine>()
 
   async enter(caller: Caller, signal: AbortSignal): Promise<Slot> {
     signal.throwIfAborted()
     const line = this.#lineOf(caller.userId)
-    renewLimits(line, caller)
-    if (line.waiting.length > 0) this.#advance(line) // The limits may just have been raised.
+    this.#renewLine(line, caller)
     if (fits(line, caller)) return this.#take(line, caller)
     if (line.waiting.length >= caller.waitingMax) throw new Fault('line_full')
 
@@ -44,6 +43,11 @@ export class CallerLines implements Pick<Coordinator, 'enter'> {
     })
   }
 
+  async renew(limits: CallerLimits): Promise<void> {
+    const line = this.#lines.get(limits.userId)
+    if (line !== undefined) this.#renewLine(line, limits)
+  }
+
   now(): { callersRunning: number; callersWaiting: number } {
     let callersRunning = 0
     let callersWaiting = 0
@@ -61,6 +65,12 @@ export class CallerLines implements Pick<Coordinator, 'enter'> {
       this.#lines.set(userId, line)
     }
     return line
+  }
+
+  #renewLine(line: UserLine, newest: CallerLimits): void {
+    if (line.waiting.length === 0) return
+    renewLimits(line, newest)
+    this.#advance(line)
   }
 
   #take(line: UserLine, { userId, keyId }: Caller): Slot {
@@ -100,7 +110,7 @@ function fits(line: UserLine, { keyId, userSlots, keySlots }: Caller): boolean {
 }
 
 /** Whoever waits does so under the newest limits: an operator who raises one sees the line move. */
-function renewLimits(line: UserLine, newest: Caller): void {
+function renewLimits(line: UserLine, newest: CallerLimits): void {
   for (const waiting of line.waiting) {
     const { caller } = waiting
     const keySlots = caller.keyId === newest.keyId ? newest.keySlots : caller.keySlots

@@ -21,6 +21,7 @@ export function inMemory(clock: Clock): Coordinator & { linesNow(): LinesNow } {
   const bindings = sessions(clock)
   return {
     enter: (caller, signal) => callers.enter(caller, signal),
+    renew: limits => callers.renew(limits),
     take: limit => accounts.take(limit),
     wait: (entry, signal) => accounts.wait(entry, signal),
     conditions: ids => accounts.conditions(ids),

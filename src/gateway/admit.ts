@@ -1,4 +1,4 @@
-import type { Slot } from '../coordination/coordinator.ts'
+import type { CallerLimits, Slot } from '../coordination/coordinator.ts'
 import { runningSubscription } from '../directory/principals.ts'
 import type { Principal } from '../directory/snapshot.ts'
 import { type HoldSize, outputCeilingFor, sizeHold } from '../ledger/hold.ts'
@@ -8,10 +8,11 @@ import { Fault } from '../lib/fault.ts'
 import { authenticateAgain } from './authenticate.ts'
 import { beside, sureSlot } from './beside.ts'
 import type { Bound } from './bind.ts'
+import { orBooksAway } from './books-away.ts'
 import { metersOf } from './choose.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
-import { patience } from './patience.ts'
+import { type Patience, patience } from './patience.ts'
 import type { Call, Offer } from './read-call.ts'
 import type { Receipt } from './receipt.ts'
 
@@ -24,6 +25,8 @@ export interface Admission extends AsyncDisposable {
   readonly hold: Hold
   /** The only account that may take the call, when it refers to something that only that one has. */
   readonly boundTo: string | undefined
+  /** Tokens of the stored context that the call takes up again. */
+  readonly contextTokens: number
   /** What `max_output_tokens` must be lowered to, or written as. */
   readonly outputCeiling: number | undefined
   /** All waits of the call after its user's slot end then, in the clock's elapsed milliseconds. */
@@ -45,21 +48,27 @@ type Parts = Pick<Gateway, 'coordinator' | 'ledger' | 'books' | 'directory' | 'c
 
 /** First a look at the money, then the line, then the slot, then the hold: while one waits, nothing of theirs is set aside. */
 export async function admit(asking: Asking, client: Client, gateway: Parts): Promise<Admission> {
-  const { principal, call, bound, receipt } = asking
-  const plan = await firstAffordable(asking, gateway)
-  receipt.groupId = plan.offer.group.id
+  const { call, bound, receipt } = asking
+  const { coordinator, books, clock, settings, log } = gateway
+  const looked = await firstAffordable(asking, gateway)
+  receipt.groupId = looked.offer.group.id
   await using scope = new AsyncDisposableStack()
   scope.use(await standInLine(asking, client, gateway))
-  const now = await authenticateAgain(client, gateway)
-  const meters = await spendRates(now, call, gateway)
-  const request = holdRequest(asking, plan, gateway)
-  const granted = await placeHold(request, meters, gateway)
-  receipt.held = granted
+  const principal = await authenticateAgain(client, gateway)
+  const meters = await spendRates(principal, call, gateway)
+  scope.defer(async () => {
+    // Rejected calls consume no rate: what no upstream was asked for is given back.
+    if (receipt.attempts.length > 0 || meters.length === 0) return
+    await beside('giving back rates', log, () => coordinator.correct(meters.map(meter => ({ ...meter, amount: -meter.amount }))))
+  })
+  const { plan, request, granted } = await holdInFirst({ ...asking, principal }, principal === asking.principal, looked, gateway)
   let isOurs = true
   scope.defer(async () => {
-    if (isOurs) gateway.books.release(request)
+    if (isOurs) books.release(request)
   })
   const outputCeiling = outputCeilingFor(granted, plan.size)
+  receipt.groupId = plan.offer.group.id
+  receipt.held = granted
   receipt.outputLoweredTo = outputCeiling ?? null
   receipt.instructionsAdded = call.instructions !== undefined
 
@@ -71,8 +80,9 @@ export async function admit(asking: Asking, client: Client, gateway: Parts): Pro
     offer: plan.offer,
     hold: { funds: plan.funds, call: request, meters },
     boundTo: bound.accountId,
+    contextTokens: bound.contextTokens,
     outputCeiling,
-    waitUntilMs: gateway.clock.elapsedMs() + gateway.settings.lineTimeoutMs,
+    waitUntilMs: clock.elapsedMs() + settings.lineTimeoutMs,
     handOver() {
       isOurs = false
       receipt.isBooked = true
@@ -90,16 +100,23 @@ interface Plan {
 
 /** The first of the key's groups that the caller can pay for now. Nothing is written; the last refusal is what they hear. */
 async function firstAffordable(asking: Asking, gateway: Parts): Promise<Plan> {
-  let refusal = new Fault('money_short')
+  let refusal: Fault | undefined
   for (const offer of asking.bound.offers) {
-    const funds = fundsFor(offer, asking)
-    if (funds === undefined) continue
-    const size = sizeFor(offer, asking, gateway)
-    const shortage = await orBooksAway(shortageNow(funds, size.floor, gateway))
-    if (shortage === undefined) return { offer, funds, size }
+    const plan = planFor(offer, asking, gateway)
+    if (plan === undefined) continue
+    const shortage = await orBooksAway(shortageNow(plan.funds, plan.size.floor, gateway), gateway)
+    if (shortage === undefined) return plan
     refusal = shortage
   }
-  throw refusal
+  // A group that is paid by subscription, and the user has none: there is nothing to pay with.
+  throw refusal ?? new Fault('money_short')
+}
+
+/** Undefined when the caller has nothing to pay this group with, or is not in it any more. */
+function planFor(offer: Offer, asking: Asking, gateway: Parts): Plan | undefined {
+  if (!asking.principal.groups.some(({ id }) => id === offer.group.id)) return undefined
+  const funds = fundsFor(offer, asking)
+  return funds && { offer, funds, size: sizeFor(offer, asking, gateway) }
 }
 
 function fundsFor({ group }: Offer, { principal, receipt }: Asking): Funds | undefined {
@@ -130,31 +147,36 @@ async function shortageNow(funds: Funds, floor: bigint, { ledger }: Parts): Prom
   return room !== null && window !== null && floor > room ? windowUsed(windowNames[window.kind], window.endsAtMs) : undefined
 }
 
-async function standInLine(
-  { principal, receipt }: Asking,
-  client: Client,
-  { coordinator, clock, settings, closing, log }: Parts,
-): Promise<Slot> {
-  const { user, key } = principal
+async function standInLine({ principal, receipt }: Asking, client: Client, gateway: Parts): Promise<Slot> {
+  const { coordinator, clock, settings, closing, directory, log } = gateway
   const startedMs = clock.elapsedMs()
-  const limit = user.concurrency > 0 ? user.concurrency : (key.concurrency ?? 0)
-  const caller = {
-    userId: user.id,
-    keyId: key.id,
-    userSlots: user.concurrency,
-    keySlots: key.concurrency ?? 0,
-    waitingMax: Math.max(limit, 1) + settings.lineExtra,
-  }
+  const limits = limitsOf(principal)
+  const waitingMax = Math.max(limits.userSlots > 0 ? limits.userSlots : limits.keySlots, 1) + settings.lineExtra
   const tooLong = () => new Fault('line_timeout_user')
   using waiting = patience([client.left, closing], { clock, ms: settings.lineTimeoutMs, tooLong })
+  using _ = directory.onChange(() => void lookAgain(client, waiting, gateway))
   try {
-    return sureSlot(await coordinator.enter(caller, waiting.signal), log)
+    return sureSlot(await coordinator.enter({ ...limits, waitingMax }, waiting.signal), log)
   } finally {
     receipt.lineMs = clock.elapsedMs() - startedMs
   }
 }
 
-/** Rejected calls consume no rate: it is spent here, once nothing but the money can refuse any more. */
+/** An operator who raises a limit sees the line move, and whoever's key is revoked need not wait to be told. */
+async function lookAgain(client: Client, waiting: Patience, gateway: Parts): Promise<void> {
+  try {
+    await gateway.coordinator.renew(limitsOf(await authenticateAgain(client, gateway)))
+  } catch (error) {
+    // That nobody could tell changes nothing: whose turn comes is looked at again.
+    if (error instanceof Fault && error.fault !== 'books_away') waiting.giveUp(error)
+  }
+}
+
+function limitsOf({ user, key }: Principal): CallerLimits {
+  return { userId: user.id, keyId: key.id, userSlots: user.concurrency, keySlots: key.concurrency ?? 0 }
+}
+
+/** Once nothing but the money can refuse any more. */
 async function spendRates({ user, key }: Principal, call: Call, { coordinator }: Parts) {
   const tokens = call.inputTokens
   const meters = [...metersOf(`user:${user.id}`, user, tokens), ...metersOf(`key:${key.id}`, key, tokens)]
@@ -185,25 +207,36 @@ function holdRequest({ principal, call, receipt }: Asking, { offer, funds, size 
   }
 }
 
-async function placeHold(request: HoldRequest, meters: Hold['meters'], gateway: Parts): Promise<bigint> {
+/** What was there at the first look may be gone after the line: then the next group is asked. */
+async function holdInFirst(asking: Asking, isAsLooked: boolean, looked: Plan, gateway: Parts): Promise<Held> {
+  const { offers } = asking.bound
+  let refusal: Fault | undefined
+  for (const offer of offers.slice(offers.indexOf(looked.offer))) {
+    const plan = isAsLooked && offer === looked.offer ? looked : planFor(offer, asking, gateway)
+    if (plan === undefined) continue
+    const held = await placeHold(plan, asking, gateway)
+    if ('granted' in held) return held
+    refusal = held.refusal
+  }
+  throw refusal ?? new Fault('money_short')
+}
+
+interface Held {
+  readonly plan: Plan
+  readonly request: HoldRequest
+  readonly granted: bigint
+}
+
+async function placeHold(plan: Plan, asking: Asking, gateway: Parts): Promise<Held | { readonly refusal: Fault }> {
+  const request = holdRequest(asking, plan, gateway)
   try {
-    const held = await orBooksAway(gateway.ledger.hold(request))
-    if ('granted' in held) return held.granted
-    throw held.refused === 'short' ? new Fault('money_short') : windowUsed(held.window, held.resetsAtMs)
+    const held = await orBooksAway(gateway.ledger.hold(request), gateway)
+    if ('granted' in held) return { plan, request, granted: held.granted }
+    return { refusal: held.refused === 'short' ? new Fault('money_short') : windowUsed(held.window, held.resetsAtMs) }
   } catch (error) {
     // Whether the hold took effect is not known: if it did, nobody else would end it.
     if (error instanceof Fault && error.fault === 'books_away') gateway.books.release(request)
-    const { coordinator, log } = gateway
-    await beside('giving back rates', log, () => coordinator.correct(meters.map(meter => ({ ...meter, amount: -meter.amount }))))
     throw error
-  }
-}
-
-async function orBooksAway<Result>(asked: Promise<Result>): Promise<Result> {
-  try {
-    return await asked
-  } catch (error) {
-    throw new Fault('books_away', { cause: error })
   }
 }
 

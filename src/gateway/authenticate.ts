@@ -1,8 +1,10 @@
 import { type BlockList, isIP } from 'node:net'
 import type { Key } from '../directory/entities.ts'
-import { type Directory, isLive, type Principal } from '../directory/snapshot.ts'
+import { isLive, type Principal } from '../directory/snapshot.ts'
 import { blockListOf, hasAddress } from '../lib/address.ts'
+import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
+import { orBooksAway } from './books-away.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import type { Receipt } from './receipt.ts'
@@ -11,33 +13,30 @@ import type { Receipt } from './receipt.ts'
 export async function authenticate(
   client: Client,
   receipt: Receipt,
-  { directory, clock }: Pick<Gateway, 'directory' | 'clock'>,
+  parts: Pick<Gateway, 'directory' | 'clock' | 'settings'>,
 ): Promise<Principal> {
   if (hasQueryKey(client.request.url ?? '')) throw new Fault('query_key')
   const secret = secretOf(client)
   if (secret === undefined) throw new Fault('key_invalid')
-  const principal = await principalOf(secret, directory)
+  const principal = await principalOf(secret, parts)
   receipt.principal = principal
+  return admissible(principal, client, parts.clock)
+}
+
+/** The principal as it stands now: what was revoked while one stood in line is gone when its turn comes. */
+export async function authenticateAgain(client: Client, parts: Pick<Gateway, 'directory' | 'clock' | 'settings'>): Promise<Principal> {
+  return admissible(await principalOf(secretOf(client) ?? '', parts), client, parts.clock)
+}
+
+function admissible(principal: Principal, client: Client, clock: Clock): Principal {
   if (!isLive(principal, clock.nowMs())) throw new Fault('key_invalid')
   if (!isAllowed(principal.key, client.address)) throw new Fault('address_denied')
   return principal
 }
 
-/** The principal as it stands now: what was revoked while one stood in line is gone when its turn comes. */
-export async function authenticateAgain(client: Client, parts: Pick<Gateway, 'directory' | 'clock'>): Promise<Principal> {
-  const now = await principalOf(secretOf(client) ?? '', parts.directory)
-  if (!isLive(now, parts.clock.nowMs())) throw new Fault('key_invalid')
-  return now
-}
-
-async function principalOf(secret: string, directory: Directory): Promise<Principal> {
-  let found: Principal | 'unknown'
-  try {
-    found = await directory.principalOf(secret)
-  } catch (error) {
-    // The books are away. That is no reason to call a good key a bad one.
-    throw new Fault('books_away', { cause: error })
-  }
+async function principalOf(secret: string, parts: Pick<Gateway, 'directory' | 'clock' | 'settings'>): Promise<Principal> {
+  const asked = parts.directory.principalOf(secret)
+  const found = asked instanceof Promise ? await orBooksAway(asked, parts) : asked
   if (found === 'unknown') throw new Fault('key_invalid')
   return found
 }

@@ -1,5 +1,6 @@
 import type { Principal } from '../directory/snapshot.ts'
 import { Fault } from '../lib/fault.ts'
+import { orBooksAway } from './books-away.ts'
 import type { Gateway } from './gateway.ts'
 import type { Call, Offer } from './read-call.ts'
 
@@ -15,15 +16,13 @@ export interface Bound {
  * Looks up the owners of the ids that the call refers to. Another user's id is answered exactly as an unknown one: by us,
  * with the same words, after the same one look-up. An item that nobody owns goes upstream, whose 400 is relayed.
  */
-export async function bind(call: Call, { user }: Principal, { owners }: Pick<Gateway, 'owners'>): Promise<Bound> {
+export async function bind(call: Call, { user }: Principal, gateway: Pick<Gateway, 'owners' | 'clock' | 'settings'>): Promise<Bound> {
   const { previousResponseId, conversationId, itemReferences, fileIds } = call.facts
   const required = [previousResponseId, conversationId].filter(id => id !== undefined)
   const ids = [...new Set([...required, ...itemReferences, ...fileIds])]
   if (ids.length === 0) return { accountId: undefined, contextTokens: 0, offers: call.offers }
 
-  const found = await owners.ownersOf(ids).catch(error => {
-    throw new Fault('books_away', { cause: error })
-  })
+  const found = await orBooksAway(gateway.owners.ownersOf(ids), gateway)
   const isMine = (id: string) => found.get(id)?.userId === user.id
   if (previousResponseId !== undefined && !isMine(previousResponseId)) {
     throw new Fault('response_not_found', { values: { id: previousResponseId } })

@@ -1,9 +1,10 @@
+import assert from 'node:assert/strict'
 import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createZstdDecompress } from 'node:zlib'
 import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
-import { allocateBody } from '../protocols/read-in-worker.ts'
+import { allocateBody, readAtOnceBytesMax } from '../protocols/read-in-worker.ts'
 
 export interface BodySettings {
   /** After decoding. */
@@ -13,7 +14,7 @@ export interface BodySettings {
   readonly bodyRateMin: number
 }
 
-/** The bytes of a body, and their share of what all bodies together may occupy, given back on disposal. */
+/** The bytes of a body, and their share of what all bodies together may occupy. Both are gone after disposal. */
 export interface Body extends Disposable {
   readonly bytes: Buffer
 }
@@ -74,12 +75,18 @@ function decoded(request: IncomingMessage): Readable {
   }
 }
 
-/** Puts chunks where they will stay: a body whose length is known is never copied twice. */
+const mebibyte = 1024 * 1024
+
+/** What a body of unknown length grows by. Its memory is reserved, not taken, until then. */
+const growBytes = 4 * mebibyte
+
+/** Puts chunks where they will stay: no large body is copied twice, because that would stall the streams. */
 class Collector {
   readonly #bytesMax: number
   readonly #budget: BodyBudget
-  readonly #whole: Buffer | undefined
-  readonly #chunks: Buffer[] = []
+  #whole: Buffer | undefined
+  #chunks: Buffer[] = []
+  #growing: SharedArrayBuffer | undefined
   #taken = 0
   #length = 0
 
@@ -95,23 +102,23 @@ class Collector {
 
   add(chunk: Buffer): void {
     if (this.#length + chunk.length > this.#bytesMax) throw tooLarge(this.#bytesMax)
-    if (this.#whole === undefined) {
-      this.#take(chunk.length)
-      this.#chunks.push(chunk)
-    } else {
-      chunk.copy(this.#whole, this.#length)
-    }
+    if (this.#whole !== undefined) chunk.copy(this.#whole, this.#length)
+    else this.#keep(chunk)
     this.#length += chunk.length
   }
 
   finish(): Body {
-    const bytes = this.#whole ?? this.#joined()
-    let isHeld = true
+    let bytes: Buffer | undefined = this.#whole ?? this.#joined()
+    this.#whole = undefined
+    this.#growing = undefined
     return {
-      bytes,
+      get bytes() {
+        assert(bytes !== undefined, 'a body was read after it was let go')
+        return bytes
+      },
       [Symbol.dispose]: () => {
-        if (isHeld) this.giveUp()
-        isHeld = false
+        bytes = undefined
+        this.giveUp()
       },
     }
   }
@@ -126,12 +133,26 @@ class Collector {
     this.#taken += bytes
   }
 
+  #keep(chunk: Buffer): void {
+    this.#take(chunk.length)
+    if (this.#growing === undefined && this.#length + chunk.length <= readAtOnceBytesMax) {
+      this.#chunks.push(chunk)
+      return
+    }
+    if (this.#growing === undefined) {
+      const start = Math.min(this.#bytesMax, growBytes)
+      this.#growing = new SharedArrayBuffer(start, { maxByteLength: this.#bytesMax })
+      Buffer.concat(this.#chunks).copy(Buffer.from(this.#growing))
+      this.#chunks = []
+    }
+    const needed = this.#length + chunk.length
+    if (needed > this.#growing.byteLength) this.#growing.grow(Math.min(this.#bytesMax, needed + growBytes))
+    chunk.copy(Buffer.from(this.#growing), this.#length)
+  }
+
   #joined(): Buffer {
-    if (this.#chunks.length === 1) return this.#chunks[0]!
-    const bytes = allocateBody(this.#length)
-    let at = 0
-    for (const chunk of this.#chunks) at += chunk.copy(bytes, at)
-    return bytes
+    if (this.#growing !== undefined) return Buffer.from(this.#growing, 0, this.#length)
+    return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
   }
 }
 
@@ -147,16 +168,18 @@ function readAll(
     // What comes over the wire counts, not what it unpacks to: the timers are for slow senders.
     const onWire = (chunk: Buffer) => {
       wireBytes += chunk.length
-      const seconds = (clock.elapsedMs() - startedMs) / 1000
-      if (seconds * 1000 > settings.bodyIdleTimeoutMs && wireBytes / seconds < settings.bodyRateMin)
-        fail(new Error('slower than bodyRateMin'))
-      else idle.restart()
+      attempt(() => {
+        const elapsedMs = clock.elapsedMs() - startedMs
+        const isSlow = elapsedMs > settings.bodyIdleTimeoutMs && (wireBytes * 1000) / elapsedMs < settings.bodyRateMin
+        if (isSlow) throw new Error('slower than bodyRateMin')
+        idle.restart()
+      })
     }
     const idle = clock.after(settings.bodyIdleTimeoutMs, () => fail(new Error('idle for bodyIdleTimeoutMs')))
     const over = () => {
       idle[Symbol.dispose]()
       request.off('data', onWire)
-      request.off('error', fail).off('aborted', fail)
+      request.off('error', fail).off('aborted', left)
       source.off('data', onData).off('end', onEnd).off('error', fail)
       // Errors that come after the end of our interest must not end the program.
       source.on('error', ignore)
@@ -167,28 +190,30 @@ function readAll(
       if (source !== request) source.destroy()
       reject(error instanceof Fault ? error : new Fault('body_unreadable', { cause: error }))
     }
-    const onData = (chunk: Buffer) => {
+    const left = () => fail(new Fault('client_left'))
+    /** Nobody would catch what is thrown out of an event. */
+    const attempt = (work: () => void) => {
       try {
-        collector.add(chunk)
+        work()
       } catch (error) {
         fail(error)
       }
     }
+    const onData = (chunk: Buffer) => attempt(() => collector.add(chunk))
     const onEnd = () => {
       over()
       resolve()
     }
-    request.on('data', onWire).once('error', fail).once('aborted', fail)
+    request.on('data', onWire).once('error', fail).once('aborted', left)
     source.on('data', onData).once('end', onEnd)
     if (source !== request) source.once('error', fail)
+    if (request.destroyed) left() // Gone while we asked whose key it is: no event will say so again.
   })
 }
 
 function ignore(): void {
   // Nobody reads this body any more.
 }
-
-const mebibyte = 1024 * 1024
 
 function tooLarge(bytesMax: number): Fault {
   const limit = bytesMax < mebibyte ? `${bytesMax}B` : `${Math.floor(bytesMax / mebibyte)}MB`

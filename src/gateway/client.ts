@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock, Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
-import { comment, errorEvent, failedEvent } from '../protocols/openai-events.ts'
+import { comment, failedEvent } from '../protocols/openai-events.ts'
+import { answerEvents, refusalEvents, type Telling } from './in-stream.ts'
 
 export interface ClientSettings {
   /** Silence in line after which a streaming client hears a comment; 0 is never. Milliseconds. */
@@ -23,6 +24,8 @@ export interface StreamSoFar {
   readonly nextSequence: number
   readonly lifecycle: string | undefined
   readonly model: string
+  /** The upstream's own words, when it said that the call is at fault. */
+  readonly said: { readonly code: string | null; readonly message: string } | undefined
 }
 
 /** So much of an unread body is skipped to keep the connection; beyond it, closing is cheaper. */
@@ -45,7 +48,8 @@ export class Client {
   readonly #left = new AbortController()
   #heard: 'nothing' | 'comments' | 'answer' | 'all' = 'nothing'
   #comments: Timer | undefined
-  #lastWriteMs = 0
+  /** Undefined until somebody first waits with this client: its silence counts from then on. */
+  #lastWriteMs: number | undefined
   #stalled: Timer | undefined
   #statusTold = 0
 
@@ -81,25 +85,27 @@ export class Client {
     return Array.isArray(value) ? value[0] : value
   }
 
-  /** From now on a streaming client hears a comment after so much silence. 0 ends the comments. */
+  /** From now on a streaming client hears a comment after so much silence, what was before included. 0 ends the comments. */
   commentEvery(ms: number): void {
     this.#comments?.[Symbol.dispose]()
     this.#comments = undefined
     if (ms <= 0 || this.hasLeft) return
+    const silentMs = () => this.#clock.elapsedMs() - (this.#lastWriteMs ?? 0)
     const beat = () => {
-      const silentMs = this.#clock.elapsedMs() - this.#lastWriteMs
-      if (silentMs >= ms - 1) this.#comment()
-      this.#comments = this.#clock.after(silentMs >= ms - 1 ? ms : ms - silentMs, beat)
+      const isDue = silentMs() >= ms - 1
+      if (isDue) this.#comment()
+      this.#comments = this.#clock.after(isDue ? ms : ms - silentMs(), beat)
     }
-    this.#lastWriteMs = this.#clock.elapsedMs()
-    this.#comments = this.#clock.after(ms, beat)
+    this.#lastWriteMs ??= this.#clock.elapsedMs()
+    this.#comments = this.#clock.after(Math.max(0, ms - silentMs()), beat)
   }
 
   /** The upstream has begun to answer with a stream. */
   beginStream(headers: Readonly<Record<string, string>>): void {
     if (this.#heard === 'nothing') this.#head(200, { ...headers, ...streamHeaders })
-    this.#heard = 'answer'
+    this.#heard = 'comments' // Until the first event a failure can still be told in one.
     this.commentEvery(this.#settings.silenceCommentMs)
+    this.#heard = 'answer'
   }
 
   /** Writes one event. False when the client reads too slowly: write no more before `onDrain`. */
@@ -124,27 +130,28 @@ export class Client {
   }
 
   /** A stream that began always ends properly: this is how, when the upstream's own end never came. */
-  failStream(fault: Fault, { nextSequence, lifecycle, model }: StreamSoFar): void {
-    const { message } = fault
+  failStream(fault: Fault, { nextSequence, lifecycle, model, said }: StreamSoFar): void {
+    const code = said?.code ?? 'server_error'
+    const message = said?.message ?? fault.message
     const createdAtMs = this.#clock.nowMs()
-    this.#response.write(
-      failedEvent({ sequence: nextSequence, base: lifecycle, id: this.#failedId, model, code: 'server_error', message, createdAtMs }),
-    )
+    this.#response.write(failedEvent({ sequence: nextSequence, base: lifecycle, id: this.#failedId, model, code, message, createdAtMs }))
     this.#end()
   }
 
-  /** A whole answer that is no stream. */
-  answer(status: number, headers: Readonly<Record<string, string>>, body: Buffer): void {
+  /** A whole answer that is no stream; if one had to be begun, the answer is told in it. */
+  answer(status: number, headers: Readonly<Record<string, string>>, body: Buffer, model = ''): void {
+    if (this.#heard === 'comments') return this.finishStream(answerEvents(status, body, this.#telling(model)))
     this.#head(status, { ...headers, 'content-length': String(body.length) })
     this.#heard = 'answer'
     this.#response.write(body)
     this.#end()
   }
 
-  /** Says why not, in whatever form the wire still allows. Does nothing once an answer was begun, or the client left. */
+  /** Says why not, in whatever form the wire still allows. Does nothing once an answer has ended, or the client left. */
   refuse(fault: Fault, model: string): void {
-    if (this.hasLeft || this.#heard === 'answer' || this.#heard === 'all') return
-    if (this.#heard === 'comments') return this.#refuseInStream(fault, model)
+    if (this.hasLeft || this.#heard === 'all') return
+    if (this.#heard === 'answer') return this.cut() // Nobody will end that answer: a client that waits for ever is worse off.
+    if (this.#heard === 'comments') return this.finishStream(refusalEvents(fault, this.#telling(model)))
     const { status, retry } = fault.entry
     const headers: Record<string, string> = { 'content-type': 'application/json' }
     if (fault.retryAfterSeconds !== undefined) headers['retry-after'] = String(fault.retryAfterSeconds)
@@ -161,16 +168,8 @@ export class Client {
     this.#response.destroy()
   }
 
-  #refuseInStream(fault: Fault, model: string): void {
-    const seconds = fault.retryAfterSeconds
-    const message = seconds === undefined ? fault.message : `${fault.message.replace(/\.$/, '')}. Please try again in ${seconds} s.`
-    const { code, param, type, status } = fault.entry
-    this.#response.write(errorEvent({ sequence: 0, code, message, param, type }))
-    // A failed response must have a code, and clients act on it: these two are what OpenAI itself would say.
-    const failedCode = code ?? (status === 429 ? 'rate_limit_exceeded' : 'server_error')
-    const createdAtMs = this.#clock.nowMs()
-    this.#response.write(failedEvent({ sequence: 1, base: undefined, id: this.#failedId, model, code: failedCode, message, createdAtMs }))
-    this.#end()
+  #telling(model: string): Telling {
+    return { id: this.#failedId, model, createdAtMs: this.#clock.nowMs() }
   }
 
   /**

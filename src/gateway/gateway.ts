@@ -57,4 +57,5 @@ export interface GatewaySettings extends BodySettings, ClientSettings, AttemptSe
   /** Blank is none. */
   readonly defaultInstructions: string
   readonly settleWithinMs: number
+  readonly booksTimeoutMs: number
 }

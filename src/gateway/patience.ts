@@ -4,6 +4,8 @@ import type { Fault } from '../lib/fault.ts'
 /** How long one is willing to wait: a signal that aborts, with the fault that says why, whichever comes first. */
 export interface Patience extends Disposable {
   readonly signal: AbortSignal
+  /** There is nothing to wait for any more. */
+  giveUp(why: Fault): void
 }
 
 /**
@@ -24,6 +26,7 @@ export function patience(
   const timer = clock.after(Math.max(0, ms), () => controller.abort(tooLong()))
   return {
     signal: controller.signal,
+    giveUp: why => controller.abort(why),
     [Symbol.dispose]() {
       timer[Symbol.dispose]()
       for (const stop of listening) stop()

@@ -1,12 +1,18 @@
+import { formatUsd } from '../ledger/money.ts'
 import type { CallRow } from '../usage/record.ts'
 import type { Gateway } from './gateway.ts'
 import type { Ending, Receipt } from './receipt.ts'
 
 /** The call's line in the books. Only calls of known keys have one. Counted here, because every such call comes by once. */
-export function rowOf(receipt: Receipt, { status, ended, fault }: Ending, { clock, metrics }: Pick<Gateway, 'clock' | 'metrics'>): CallRow {
+export function rowOf(
+  receipt: Receipt,
+  { status, ended, fault }: Ending,
+  { clock, metrics, log }: Pick<Gateway, 'clock' | 'metrics' | 'log'>,
+): CallRow {
   const { principal, facts, usage } = receipt
   if (principal === undefined) throw new Error('a call without a known key has no row')
   const durationMs = Math.round(clock.elapsedMs() - receipt.startedMs)
+  log.info({ ...factsOf(receipt), status, ended, fault, durationMs }, 'call')
   metrics.calls.inc({ ended, fault: fault ?? '' })
   metrics.durationSeconds.observe(durationMs / 1000)
   metrics.lineSeconds.observe(receipt.lineMs / 1000)
@@ -43,5 +49,23 @@ export function rowOf(receipt: Receipt, { status, ended, fault }: Ending, { cloc
     outputLoweredTo: receipt.outputLoweredTo,
     upstreamRequestId: receipt.upstreamRequestId,
     beganAtMs: receipt.beganAtMs,
+  }
+}
+
+/** The one log line of a call: what to search for. Everything else is on its row. */
+function factsOf({ id, principal, facts, groupId, accountId, attempts, cost, basis, usage }: Receipt) {
+  return {
+    call: id,
+    user: principal?.user.email,
+    key: principal?.key.id,
+    group: groupId,
+    account: accountId,
+    model: facts?.model.slice(0, 100),
+    stream: facts?.stream,
+    attempts: attempts.length,
+    inputTokens: usage.inputTokens,
+    outputTokens: usage.outputTokens,
+    cost: formatUsd(cost),
+    basis,
   }
 }

@@ -66,6 +66,7 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     const call = handle(client, path, gateway)
       .catch(error => {
         gateway.log.error({ call: client.id, err: error }, 'a call could not be handled')
+        gateway.metrics.unauthenticated.inc({ fault: 'unforeseen' })
         client.refuse(Fault.from(error), '')
       })
       .finally(() => serving.delete(call))
@@ -78,12 +79,13 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     } catch (error) {
       // A mistake of ours with one request must not end the program, and with it all others.
       gateway.log.error({ err: error }, 'a request could not be taken')
+      gateway.metrics.unauthenticated.inc({ fault: 'unforeseen' })
       if (response.headersSent) response.destroy()
       else tell(response, 500, new Fault('unforeseen').body)
     }
   })
   server.on('upgrade', (_, socket: Socket) => refuseUpgrade(socket, gateway.clock))
-  server.on('clientError', refuseUnreadable)
+  server.on('clientError', (error, socket: Socket) => refuseUnreadable(error, socket, gateway.clock))
 
   return {
     server,
@@ -136,12 +138,12 @@ function refuseUpgrade(socket: Socket, clock: Clock): void {
 }
 
 /** What is no HTTP, or too slow, or too long a header: there is no request to answer, only a socket. */
-function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket, clock: Clock): void {
   if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
   const status = { ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout', HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large' }[
     error.code ?? ''
   ]
-  writeRaw(socket, status ?? '400 Bad Request', {}, new Fault('body_unreadable'))
+  writeRaw(socket, status ?? '400 Bad Request', { 'x-request-id': newId(clock.nowMs()) }, new Fault('body_unreadable'))
 }
 
 function writeRaw(socket: Socket, status: string, headers: Readonly<Record<string, string>>, fault: Fault): void {

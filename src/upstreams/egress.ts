@@ -66,13 +66,7 @@ export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: nu
           method,
           headers: method === 'GET' ? { ...headers } : { ...headers, 'content-length': String(bytes) },
           body:
-            body.length === 0
-              ? null
-              : body.length === 1
-                ? body[0]!
-                : bytes <= joinBytesMax
-                  ? Buffer.concat(body)
-                  : Readable.from(slicesOf(body), { objectMode: false }),
+            body.length === 0 ? null : bytes <= joinBytesMax ? joined(body) : Readable.from(lettingGo([...body]), { objectMode: false }),
           // Attempts keep their own time, to the millisecond.
           headersTimeout: 0,
           bodyTimeout: 0,
@@ -89,8 +83,9 @@ export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: nu
 function newAgent({ proxy, allowPrivateAddress }: Route, connectTimeoutMs: number): Dispatcher {
   const checked = allowPrivateAddress ? {} : { lookup: publicLookup }
   const connect = buildConnector({ timeout: connectTimeoutMs, allowH2: false, ...checked })
-  if (proxy !== null)
-    return new ProxyAgent({ uri: proxy, requestTls: { timeout: connectTimeoutMs }, proxyTls: { timeout: connectTimeoutMs } })
+  const tls = { timeout: connectTimeoutMs }
+  // Always through a tunnel: the proxy has no business with what is said.
+  if (proxy !== null) return new ProxyAgent({ uri: proxy, proxyTunnel: true, requestTls: tls, proxyTls: tls })
   return new Agent({ connect, pipelining: 1 })
 }
 
@@ -112,9 +107,15 @@ const publicLookup: LookupFunction = (hostname, options, callback) => {
   })
 }
 
-function* slicesOf(body: readonly Buffer[]): Iterable<Buffer> {
-  const pieceBytes = 1024 * 1024
-  for (const slice of body) {
+function joined(body: readonly Buffer[]): Buffer {
+  return body.length === 1 ? body[0]! : Buffer.concat(body)
+}
+
+const pieceBytes = 1024 * 1024
+
+/** A large body is not held on to once it was sent: undici keeps what it is given until the answer is over. */
+function* lettingGo(body: Buffer[]): Iterable<Buffer> {
+  for (let slice = body.shift(); slice !== undefined; slice = body.shift()) {
     for (let at = 0; at < slice.length; at += pieceBytes) yield slice.subarray(at, at + pieceBytes)
   }
 }
