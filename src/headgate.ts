@@ -14,7 +14,7 @@ import { keepLease } from './gateway/lease.ts'
 import { openServer, type Serving } from './gateway/serve.ts'
 import { stopServing } from './gateway/stop.ts'
 import { openLedger } from './ledger/ledger.ts'
-import { openOwed } from './ledger/owed.ts'
+import { type Owed, openOwed } from './ledger/owed.ts'
 import { blockListOf } from './lib/address.ts'
 import { type Clock, systemClock } from './lib/clock.ts'
 import { newId } from './lib/id.ts'
@@ -54,6 +54,7 @@ export interface Adapters {
   readonly clock?: Clock
   readonly chance?: () => number
   readonly wrapDatabase?: (database: Database) => Database
+  readonly wrapJournal?: (journal: Owed<CallEnd>) => Owed<CallEnd>
   readonly wrapCoordinator?: (coordinator: ReturnType<typeof inMemory>) => ReturnType<typeof inMemory>
 }
 
@@ -71,7 +72,7 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   const notReady = () => reasonsNotReady(database, gateway, isStopping)
   const serving = openServer(gateway, { admin: openAdmin(needs), notReady }, settings)
   watch(gateway, memory)
-  const url = await listen(serving, settings.listen)
+  const url = await listen(serving, settings.listen, log)
   const rest = scope.move()
   return {
     url,
@@ -97,7 +98,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   const journal = await openOwed<CallEnd>(join(settings.data, 'owed.journal'), ({ trouble, ...what }) => {
     log.error(what, `the owed journal has a ${trouble} line; nothing was dropped`)
   })
-  const books = openBooks({ database, journal, clock, log, metrics, settleWithinMs: settings.settleWithinMs })
+  const books = openBooks({ database, journal: adapters.wrapJournal?.(journal) ?? journal, clock, log, metrics, settleWithinMs: settings.settleWithinMs })
   scope.defer(() => books.close())
   const memory = inMemory(clock)
   const egress = openEgress(settings)
@@ -171,17 +172,20 @@ async function reasonsNotReady(database: Database, { books, clock, settings }: G
 
 const nothing = statement('select 1 as one')
 
-function listen({ server }: Serving, { host, port }: Settings['listen']): Promise<string> {
+function listen({ server }: Serving, { host, port }: Settings['listen'], log: Log): Promise<string> {
   return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
+    const refuse = (error: NodeJS.ErrnoException) => {
       const inUse = error.code === 'EADDRINUSE'
       reject(
         inUse
           ? new Error(`${host}:${port} is in use by another program; say another address with --listen, such as 127.0.0.1:8081.`)
           : error,
       )
-    })
+    }
+    server.once('error', refuse)
     server.listen(port, host, () => {
+      server.off('error', refuse)
+      server.on('error', error => log.error({ err: error }, 'the listening socket failed'))
       const { port: found } = server.address() as AddressInfo
       resolve(`http://${host.includes(':') ? `[${host}]` : host}:${found}`)
     })

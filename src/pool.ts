@@ -19,7 +19,7 @@ export function openPool(gateway: Gateway, running: () => number, version: strin
     conditions: ids => coordinator.conditions(ids),
     testAccount: (account, model) => testAccount(account, model, { ...gateway, settings }),
     async restAccount(accountId, untilMs, why) {
-      await coordinator.change(accountId, condition => resting(condition, untilMs, why))
+      await coordinator.change(accountId, condition => resting(condition, { nowMs: clock.nowMs(), untilMs, why }))
     },
     async resumeAccount(accountId) {
       await coordinator.change(accountId, resumed)

@@ -80,6 +80,7 @@ export const groups = {
         'How long an open circuit lets nobody through before one call may probe. It doubles with each probe that fails.',
       ),
       circuitRestMaxMs: ms(600_000, 'The longest that an open circuit lets nobody through.'),
+      recordHalfLifeMs: ms(30_000, 'How long an account must be unused until half of what speaks against it is forgotten.'),
     },
   },
   answers: {

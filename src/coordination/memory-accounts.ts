@@ -24,6 +24,9 @@ interface Pool {
   waiting: number
 }
 
+/** A timer of more than 2³¹ − 1 ms fires at once. Whoever rests longer is looked at again in between. */
+const timerMaxMs = 60 * 60 * 1000
+
 type Grant = { readonly accountId: string; readonly slot: Slot }
 
 /** The accounts' slots and conditions, and the pools' lines. */
@@ -138,7 +141,7 @@ export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'condit
     state.waking = undefined
     const restMs = state.condition.restingUntilMs - this.#clock.nowMs()
     if (state.waiting === 0 || restMs <= 0) return
-    state.waking = this.#clock.after(restMs, () => this.#advance(state))
+    state.waking = this.#clock.after(Math.min(restMs, timerMaxMs), () => this.#advance(state))
   }
 
   #isAwake({ condition }: AccountState): boolean {

@@ -1,6 +1,5 @@
-import type { Database, Step } from '../storage/database.ts'
+import type { Database, Row, Step } from '../storage/database.ts'
 import { text, whole } from './cells.ts'
-import { lru } from './lru.ts'
 import { readMany } from './pages.ts'
 import { step } from './steps.ts'
 
@@ -26,36 +25,24 @@ export function ownerSteps(owner: Owner & { readonly id: string; readonly atMs: 
   return [step(insertOwner, [id, kind, userId, accountId, contextTokens, atMs])]
 }
 
-/** Reads owners from the books. Found ones are kept for a while: an owner never changes. */
+/** Reads owners from the books, each time: were found ones remembered, time would tell a foreign id from an unknown one. */
 export function openOwners(database: Database): Owners {
-  const known = lru<Owner>(knownMax)
-
   async function ownersOf(ids: readonly string[]): Promise<Map<string, Owner>> {
-    const found = new Map<string, Owner>()
-    const missing = new Set<string>()
-    for (const id of ids) {
-      const owner = known.get(id)
-      if (owner === undefined) missing.add(id)
-      else found.set(id, owner)
-    }
-    for (const row of await readMany(database.read, selectOwners, [...missing])) {
-      const id = text(row, 'id')
-      const owner: Owner = {
-        userId: text(row, 'user_id'),
-        accountId: text(row, 'account_id'),
-        contextTokens: whole(row, 'context_tokens'),
-        kind: text(row, 'kind'),
-      }
-      known.set(id, owner)
-      found.set(id, owner)
-    }
-    return found
+    const rows = await readMany(database.read, selectOwners, [...new Set(ids)])
+    return new Map(rows.map(row => [text(row, 'id'), ownerIn(row)]))
   }
 
   return { ownersOf, ownerOf: async id => (await ownersOf([id])).get(id) }
 }
 
-const knownMax = 20_000
+function ownerIn(row: Row): Owner {
+  return {
+    userId: text(row, 'user_id'),
+    accountId: text(row, 'account_id'),
+    contextTokens: whole(row, 'context_tokens'),
+    kind: text(row, 'kind'),
+  }
+}
 
 const insertOwner = `insert into owners (id, kind, user_id, account_id, context_tokens, created_at)
   values ($1, $2, $3, $4, $5, $6) on conflict (id) do nothing`

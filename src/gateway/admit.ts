@@ -53,7 +53,11 @@ export async function admit(asking: Asking, client: Client, gateway: Parts): Pro
   const looked = await firstAffordable(asking, gateway)
   receipt.groupId = looked.offer.group.id
   await using scope = new AsyncDisposableStack()
-  scope.use(await standInLine(asking, client, gateway))
+  const slot = scope.use(await standInLine(asking, client, gateway))
+  // Whoever leaves is gone at once, whatever we are just waiting for. Giving back twice gives back once.
+  const left = () => void slot[Symbol.asyncDispose]()
+  client.left.addEventListener('abort', left, { once: true })
+  if (client.hasLeft) throw client.left.reason
   const principal = await authenticateAgain(client, gateway)
   const meters = await spendRates(principal, call, gateway)
   scope.defer(async () => {
@@ -188,6 +192,9 @@ async function spendRates({ user, key }: Principal, call: Call, { coordinator }:
   throw new Fault('rate_exceeded', { values: { whose, what, limit: full.perMinute }, retryAfterSeconds: answer.retryAfterMs / 1000 })
 }
 
+/** As much of the client's own name for a model as the books keep. Characters. */
+const modelMax = 200
+
 function holdRequest({ principal, call, receipt }: Asking, { offer, funds, size }: Plan, { leaseId }: Parts): HoldRequest {
   return {
     callId: receipt.id,
@@ -199,7 +206,7 @@ function holdRequest({ principal, call, receipt }: Asking, { offer, funds, size 
     userId: principal.user.id,
     keyId: principal.key.id,
     groupId: offer.group.id,
-    model: call.facts.model,
+    model: call.facts.model.slice(0, modelMax),
     path: receipt.path,
     address: receipt.address,
     stream: call.facts.stream,
@@ -229,13 +236,15 @@ interface Held {
 
 async function placeHold(plan: Plan, asking: Asking, gateway: Parts): Promise<Held | { readonly refusal: Fault }> {
   const request = holdRequest(asking, plan, gateway)
+  const placing = gateway.ledger.hold(request)
   try {
-    const held = await orBooksAway(gateway.ledger.hold(request), gateway)
+    const held = await orBooksAway(placing, gateway)
     if ('granted' in held) return { plan, request, granted: held.granted }
     return { refusal: held.refused === 'short' ? new Fault('money_short') : windowUsed(held.window, held.resetsAtMs) }
   } catch (error) {
-    // Whether the hold took effect is not known: if it did, nobody else would end it.
-    if (error instanceof Fault && error.fault === 'books_away') gateway.books.release(request)
+    // Whether the hold took effect, or still will, is not known. If it does, nobody else would end it; before, it cannot be.
+    const release = () => gateway.books.release(request)
+    placing.then(release, release)
     throw error
   }
 }

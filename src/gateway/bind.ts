@@ -12,6 +12,9 @@ export interface Bound {
   readonly offers: readonly Offer[]
 }
 
+/** Each is looked up before any money is. */
+const idsMax = 5_000
+
 /**
  * Looks up the owners of the ids that the call refers to. Another user's id is answered exactly as an unknown one: by us,
  * with the same words, after the same one look-up. An item that nobody owns goes upstream, whose 400 is relayed.
@@ -20,6 +23,7 @@ export async function bind(call: Call, { user }: Principal, gateway: Pick<Gatewa
   const { previousResponseId, conversationId, itemReferences, fileIds } = call.facts
   const required = [previousResponseId, conversationId].filter(id => id !== undefined)
   const ids = [...new Set([...required, ...itemReferences, ...fileIds])]
+  if (ids.length > idsMax) throw new Fault('too_many_ids', { values: { count: ids.length, most: idsMax } })
   if (ids.length === 0) return { accountId: undefined, contextTokens: 0, offers: call.offers }
 
   const found = await orBooksAway(gateway.owners.ownersOf(ids), gateway)
@@ -30,7 +34,9 @@ export async function bind(call: Call, { user }: Principal, gateway: Pick<Gatewa
   if (conversationId !== undefined && !isMine(conversationId)) {
     throw new Fault('conversation_not_found', { values: { id: conversationId } })
   }
-  const foreign = [...itemReferences, ...fileIds].find(id => found.has(id) && !isMine(id))
+  const file = fileIds.find(id => !isMine(id))
+  if (file !== undefined) throw new Fault('file_not_found', { values: { id: file } })
+  const foreign = itemReferences.find(id => found.has(id) && !isMine(id))
   if (foreign !== undefined) throw new Fault('item_not_found', { values: { id: foreign } })
 
   const accountIds = new Set([...found.values()].map(({ accountId }) => accountId))

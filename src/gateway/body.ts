@@ -42,11 +42,16 @@ export class BodyBudget {
   }
 }
 
+export interface BodyParts {
+  readonly settings: BodySettings
+  readonly budget: BodyBudget
+  readonly clock: Clock
+  /** Aborted when the gateway stops: an upload may take longer than that can wait. */
+  readonly closing: AbortSignal
+}
+
 /** Reads a body to its end, decoded. Fails with the faults of SPEC 1.2 that concern bytes. */
-export async function readBody(
-  request: IncomingMessage,
-  parts: { settings: BodySettings; budget: BodyBudget; clock: Clock },
-): Promise<Body> {
+export async function readBody(request: IncomingMessage, parts: BodyParts): Promise<Body> {
   const source = decoded(request)
   const collector = new Collector(request, source !== request, parts)
   try {
@@ -76,6 +81,9 @@ function decoded(request: IncomingMessage): Readable {
 }
 
 const mebibyte = 1024 * 1024
+
+/** So many chunks of a small body are kept as they came. */
+const chunksMax = 64
 
 /** What a body of unknown length grows by. Its memory is reserved, not taken, until then. */
 const growBytes = 4 * mebibyte
@@ -137,6 +145,8 @@ class Collector {
     this.#take(chunk.length)
     if (this.#growing === undefined && this.#length + chunk.length <= readAtOnceBytesMax) {
       this.#chunks.push(chunk)
+      // A buffer has its own weight: a body that comes byte by byte would weigh hundreds of times what it has.
+      if (this.#chunks.length > chunksMax) this.#chunks = [Buffer.concat(this.#chunks)]
       return
     }
     if (this.#growing === undefined) {
@@ -156,12 +166,7 @@ class Collector {
   }
 }
 
-function readAll(
-  request: IncomingMessage,
-  source: Readable,
-  collector: Collector,
-  { settings, clock }: { settings: BodySettings; clock: Clock },
-): Promise<void> {
+function readAll(request: IncomingMessage, source: Readable, collector: Collector, { settings, clock, closing }: BodyParts): Promise<void> {
   return new Promise((resolve, reject) => {
     const startedMs = clock.elapsedMs()
     let wireBytes = 0
@@ -178,6 +183,7 @@ function readAll(
     const idle = clock.after(settings.bodyIdleTimeoutMs, () => fail(new Error('idle for bodyIdleTimeoutMs')))
     const over = () => {
       idle[Symbol.dispose]()
+      closing.removeEventListener('abort', stopped)
       request.off('data', onWire)
       request.off('error', fail).off('aborted', left)
       source.off('data', onData).off('end', onEnd).off('error', fail)
@@ -191,6 +197,7 @@ function readAll(
       reject(error instanceof Fault ? error : new Fault('body_unreadable', { cause: error }))
     }
     const left = () => fail(new Fault('client_left'))
+    const stopped = () => fail(closing.reason)
     /** Nobody would catch what is thrown out of an event. */
     const attempt = (work: () => void) => {
       try {
@@ -207,6 +214,7 @@ function readAll(
     request.on('data', onWire).once('error', fail).once('aborted', left)
     source.on('data', onData).once('end', onEnd)
     if (source !== request) source.once('error', fail)
+    closing.addEventListener('abort', stopped)
     if (request.destroyed) left() // Gone while we asked whose key it is: no event will say so again.
   })
 }

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import type { Slot } from '../coordination/coordinator.ts'
+import type { Condition, Slot } from '../coordination/coordinator.ts'
 import { Fault } from '../lib/fault.ts'
-import { type Candidate, type Readiness, readinessOf, restsUntilMs, whyNot } from '../upstreams/account.ts'
-import { afterNothing, withProbe } from '../upstreams/rest.ts'
+import { type Candidate, hasRoom, type Readiness, readinessOf, restsFromModel, restsUntilMs, whyNot } from '../upstreams/account.ts'
+import { afterNothing, aged, withProbe } from '../upstreams/rest.ts'
 import { isSlow, leastBad, leastLoaded } from '../upstreams/select.ts'
 import type { Admission } from './admit.ts'
 import { beside, sureSlot } from './beside.ts'
@@ -32,6 +32,8 @@ export class Chooser {
   readonly #client: Client
   readonly #parts: Parts
   readonly #tried = new Set<string>()
+  /** Accounts whose own rates have no room for this call, and until when. Smaller calls may still fit. */
+  readonly #overRate = new Map<string, number>()
   readonly #servers: readonly Server[]
   readonly sessionKey: string | undefined
   #stickyAsked = false
@@ -71,7 +73,14 @@ export class Chooser {
   async #candidates(scope: 'untried' | 'tried too' = 'untried'): Promise<Candidate[]> {
     const servers = scope === 'untried' ? this.#servers.filter(({ account }) => !this.#tried.has(account.id)) : this.#servers
     const conditions = await this.#parts.coordinator.conditions(servers.map(({ account }) => account.id))
-    return servers.map((server, i) => ({ ...server, condition: conditions[i]! }))
+    return servers.map((server, i) => ({ ...server, condition: this.#forThisCall(server, conditions[i]!) }))
+  }
+
+  #forThisCall({ account }: Server, condition: Condition): Condition {
+    const { clock, settings } = this.#parts
+    const now = aged(condition, clock.nowMs(), settings.recordHalfLifeMs)
+    const untilMs = this.#overRate.get(account.id)
+    return untilMs === undefined ? now : { ...now, restingUntilMs: Math.max(now.restingUntilMs, untilMs) }
   }
 
   /** The account whose prompt cache is warm; if it is only full, a short wait for it is worth the while. */
@@ -88,10 +97,11 @@ export class Chooser {
     const readiness = readinessOf(warm, clock.nowMs())
     if (readiness === 'free') return this.#take(warm, readiness)
     if (readiness !== 'full') return undefined
-    return this.#waitFor([warm], {
+    const waited = await this.#waitFor([warm], {
       ms: settings.stickyWaitMs,
       only: { name: `sticky:${warm.account.id}`, waitingMax: settings.stickyWaiting },
     })
+    return waited === 'again' ? undefined : waited
   }
 
   async #free(candidates: readonly Candidate[]): Promise<Chosen | 'again' | undefined> {
@@ -100,17 +110,21 @@ export class Chooser {
     const of = (...wanted: Readiness[]) => candidates.filter(candidate => wanted.includes(ready.get(candidate)!))
     const best =
       leastLoaded(of('free', 'probe'), this.#parts.chance) ??
-      (of('full').length === 0 ? leastBad(of('circuit'), this.#parts.chance) : undefined)
+      (of('full').length === 0 ? leastBad(of('circuit').filter(hasRoom), this.#parts.chance) : undefined)
     if (best === undefined) return undefined
     // Another call was quicker: look again.
     return (await this.#take(best, ready.get(best)!)) ?? 'again'
   }
 
-  async #inLine(candidates: readonly Candidate[]): Promise<Chosen | undefined> {
+  async #inLine(candidates: readonly Candidate[]): Promise<Chosen | 'again' | undefined> {
     const nowMs = this.#parts.clock.nowMs()
     if (!candidates.some(candidate => readinessOf(candidate, nowMs) === 'full')) return undefined
     const eligible = candidates.filter(candidate => ['full', 'resting', 'circuit'].includes(readinessOf(candidate, nowMs)))
-    return this.#waitFor(eligible, {})
+    // The line knows when an account may be used again, but neither models nor what this call would need.
+    return this.#waitFor(
+      eligible.filter(candidate => !restsFromModel(candidate, nowMs) && !this.#overRate.has(candidate.account.id)),
+      {},
+    )
   }
 
   async #take(candidate: Candidate, readiness: Readiness): Promise<Chosen | undefined> {
@@ -149,7 +163,7 @@ export class Chooser {
   async #waitFor(
     candidates: readonly Candidate[],
     { ms, only }: { ms?: number; only?: { name: string; waitingMax: number } },
-  ): Promise<Chosen | undefined> {
+  ): Promise<Chosen | 'again' | undefined> {
     const { coordinator, settings, clock, closing } = this.#parts
     this.#client.commentEvery(this.#admission.call.facts.stream ? settings.waitingCommentMs : 0)
     const leftMs = this.#admission.waitUntilMs - clock.elapsedMs()
@@ -163,7 +177,7 @@ export class Chooser {
     try {
       const { accountId, slot } = await coordinator.wait(only ? { ...entry, only } : entry, waiting.signal)
       const found = candidates.find(({ account }) => account.id === accountId)!
-      return { server: { account: found.account, model: found.model }, slot: sureSlot(slot, this.#parts.log) }
+      return await this.#unlessOverRate(found, sureSlot(slot, this.#parts.log))
     } catch (error) {
       // A warm cache was worth a little waiting, and no more.
       const isOnlyStickiness = only !== undefined && error instanceof Fault && (error === tooLong ? isShort : error.fault === 'line_full')
@@ -174,18 +188,21 @@ export class Chooser {
     }
   }
 
-  /** An account's own rates steer the choice: one that has no room this minute rests until it has. */
+  async #unlessOverRate(found: Candidate, slot: Slot): Promise<Chosen | 'again'> {
+    await using scope = new AsyncDisposableStack()
+    scope.use(slot)
+    if (!(await this.#mayRate(found))) return 'again'
+    scope.move()
+    return { server: { account: found.account, model: found.model }, slot }
+  }
+
+  /** An account's own rates steer the choice: one that has no room this minute is not there for this call. */
   async #mayRate({ account }: Candidate): Promise<boolean> {
     if (account.requestsPerMinute === null && account.tokensPerMinute === null) return true
     const { coordinator, clock } = this.#parts
     const answer = await coordinator.spend(metersOf(`account:${account.id}`, account, this.#admission.call.inputTokens))
     if (answer.granted) return true
-    const untilMs = clock.nowMs() + answer.retryAfterMs
-    await coordinator.change(account.id, condition => ({
-      ...condition,
-      restingUntilMs: Math.max(condition.restingUntilMs, untilMs),
-      restingWhy: 'its own rate',
-    }))
+    this.#overRate.set(account.id, clock.nowMs() + answer.retryAfterMs)
     return false
   }
 
@@ -208,8 +225,8 @@ export function metersOf(name: string, rates: { requestsPerMinute: number | null
 
 /** What the client calls its session, hashed with the user so that nobody lands in another's. */
 function sessionKeyOf(client: Client, { principal, call }: Admission): string | undefined {
-  const said =
-    client.header('session_id') ?? client.header('session-id') ?? client.header('x-session-affinity') ?? call.facts.promptCacheKey
-  if (said === undefined || said.trim() === '') return undefined
+  const names = ['session_id', 'session-id', 'x-session-affinity'].map(name => client.header(name))
+  const said = [...names, call.facts.promptCacheKey].find(name => name !== undefined && name.trim() !== '')
+  if (said === undefined) return undefined
   return createHash('sha256').update(`${principal.user.id}\n${said}`).digest('base64url')
 }

@@ -31,6 +31,8 @@ export interface StreamSoFar {
 /** So much of an unread body is skipped to keep the connection; beyond it, closing is cheaper. */
 const skippedBytesMax = 64 * 1024
 const skippingMs = 2000
+/** Of a whole answer, at once. */
+const sliceBytes = 256 * 1024
 
 const streamHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', 'x-accel-buffering': 'no' }
 
@@ -42,6 +44,8 @@ export class Client {
   readonly id: string
   readonly address: string
   readonly request: IncomingMessage
+  /** Resolves when the last byte was handed to the system, or the connection is gone. */
+  readonly over: Promise<void>
   readonly #response: ServerResponse
   readonly #clock: Clock
   readonly #settings: ClientSettings
@@ -60,7 +64,12 @@ export class Client {
     this.#response = response
     this.#clock = clock
     this.#settings = settings
-    response.once('close', () => this.#closed())
+    this.over = new Promise(resolve => {
+      response.once('close', () => {
+        this.#closed()
+        resolve()
+      })
+    })
     response.on('error', () => {
       // The socket broke while we wrote; `close` follows and says all there is to say.
     })
@@ -103,9 +112,8 @@ export class Client {
   /** The upstream has begun to answer with a stream. */
   beginStream(headers: Readonly<Record<string, string>>): void {
     if (this.#heard === 'nothing') this.#head(200, { ...headers, ...streamHeaders })
-    this.#heard = 'comments' // Until the first event a failure can still be told in one.
-    this.commentEvery(this.#settings.silenceCommentMs)
     this.#heard = 'answer'
+    this.commentEvery(this.#settings.silenceCommentMs)
   }
 
   /** Writes one event. False when the client reads too slowly: write no more before `onDrain`. */
@@ -143,8 +151,7 @@ export class Client {
     if (this.#heard === 'comments') return this.finishStream(answerEvents(status, body, this.#telling(model)))
     this.#head(status, { ...headers, 'content-length': String(body.length) })
     this.#heard = 'answer'
-    this.#response.write(body)
-    this.#end()
+    this.#writeBody(body, 0)
   }
 
   /** Says why not, in whatever form the wire still allows. Does nothing once an answer has ended, or the client left. */
@@ -157,7 +164,8 @@ export class Client {
     if (fault.retryAfterSeconds !== undefined) headers['retry-after'] = String(fault.retryAfterSeconds)
     if (retry === 'never') headers['x-should-retry'] = 'false'
     const body = Buffer.from(JSON.stringify(fault.body))
-    if (this.request.complete || Number(this.request.headers['content-length'] ?? Number.NaN) <= skippedBytesMax) {
+    const { 'content-length': length = 0, 'transfer-encoding': framing } = this.request.headers
+    if (this.request.complete || (framing === undefined && Number(length) <= skippedBytesMax)) {
       return this.answer(status, headers, body)
     }
     this.#answerBeforeEnd(status, { ...headers, connection: 'close' }, body)
@@ -166,6 +174,15 @@ export class Client {
   /** Ends the connection at once. */
   cut(): void {
     this.#response.destroy()
+  }
+
+  /** In slices, so that a reader who stalls in the middle is noticed. */
+  #writeBody(body: Buffer, from: number): void {
+    const to = from + sliceBytes
+    const goesOn = this.#response.write(body.subarray(from, to))
+    if (to >= body.length) this.#end()
+    else if (goesOn) this.#writeBody(body, to)
+    else this.onDrain(() => this.#writeBody(body, to))
   }
 
   #telling(model: string): Telling {
@@ -213,6 +230,7 @@ export class Client {
     this.commentEvery(0)
     this.#heard = 'all'
     this.#response.end()
+    if (this.#response.writableLength > 0) this.#stalled = this.#clock.after(this.#settings.stalledReaderMs, () => this.cut())
   }
 
   #closed(): void {

@@ -2,9 +2,10 @@ import type { Slot } from '../coordination/coordinator.ts'
 import type { Clock, Timer } from '../lib/clock.ts'
 import { afterNothing } from '../upstreams/rest.ts'
 import type { Admission } from './admit.ts'
-import { closeRow, judge, type Reply, type Tried } from './forward.ts'
+import { abandon, changeCondition, closeRow, judge, newReply, type Reply, type Tried } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { type Outcome, readUnheard } from './relay.ts'
+import { rowOf } from './row.ts'
 import { settle } from './settle.ts'
 
 export interface DrainSettings {
@@ -30,7 +31,9 @@ export interface Drain {
 
 interface Draining {
   readonly userId: string
-  readonly abort: () => void
+  /** Ends it now; what was read until then is settled. */
+  readonly cut: () => void
+  isCut: boolean
   readonly timer: Timer
   readonly done: Promise<void>
 }
@@ -40,23 +43,28 @@ export function openDrain(settings: DrainSettings, clock: Clock, gateway: () => 
 
   /** Makes room for one more of this user's: the oldest of theirs goes first, then the oldest of all. */
   function makeRoom({ user }: Admission['principal']): void {
-    const ofUser = [...draining].filter(({ userId }) => userId === user.id)
-    if (ofUser.length >= Math.max(user.concurrency, 1)) ofUser[0]!.abort()
-    else if (draining.size >= settings.drainsMax) [...draining][0]!.abort()
+    const reading = [...draining].filter(({ isCut }) => !isCut)
+    const ofUser = reading.filter(({ userId }) => userId === user.id)
+    if (ofUser.length >= Math.max(user.concurrency, 1)) ofUser[0]!.cut()
+    else if (reading.length >= settings.drainsMax) reading[0]!.cut()
   }
 
   function take(admission: Admission, abort: () => void, run: () => Promise<void>): void {
     const { principal, offer } = admission
     makeRoom(principal)
     const done = run()
-      .catch(error => gateway().log.error({ call: admission.receipt.id, err: error }, 'a drained answer could not be settled'))
+      .catch(error => unsettled(error, admission, gateway()))
       .finally(() => {
         draining.delete(entry)
         entry.timer[Symbol.dispose]()
       })
-    const entry: Draining = { userId: principal.user.id, abort, timer: clock.after(settings.drainMs, abort), done }
+    const cut = () => {
+      entry.isCut = true
+      abort()
+    }
+    const entry: Draining = { userId: principal.user.id, cut, isCut: false, timer: clock.after(settings.drainMs, cut), done }
     draining.add(entry)
-    if (offer.group.onClientLeft === 'abort') abort()
+    if (offer.group.onClientLeft === 'abort') cut()
   }
 
   return {
@@ -69,6 +77,7 @@ export function openDrain(settings: DrainSettings, clock: Clock, gateway: () => 
       )
     },
     takeRunning({ reply, running }, admission) {
+      reply.handOver()
       admission.handOver()
       take(
         admission,
@@ -86,7 +95,7 @@ export function openDrain(settings: DrainSettings, clock: Clock, gateway: () => 
       while (draining.size > 0) await Promise.all([...draining].map(({ done }) => done))
     },
     async close() {
-      for (const { abort } of draining) abort()
+      for (const { cut } of draining) cut()
       await this.idle()
     },
   }
@@ -95,19 +104,33 @@ export function openDrain(settings: DrainSettings, clock: Clock, gateway: () => 
 /** No further attempt is begun: nobody waits for the answer any more. */
 async function drainUnanswered(tried: Tried & { readonly slot: Slot }, admission: Admission, gateway: Gateway): Promise<void> {
   const { attempt, server, slot, row, startedMs } = tried
+  await using scope = new AsyncDisposableStack()
+  scope.use(slot)
+  scope.defer(() => abandon(attempt, gateway))
   const beginning = await attempt.beginning
   if (beginning.kind === 'fault') {
     const { fault } = beginning
     await slot[Symbol.asyncDispose]()
     if (fault.name === 'aborted') {
       closeRow(row, attempt, fault, gateway.clock.elapsedMs() - startedMs)
-      await gateway.coordinator.change(server.account.id, afterNothing)
+      await changeCondition(server, afterNothing, gateway)
     } else {
       await judge(beginning, tried, gateway)
     }
     return settle(undefined, admission, 'client_left', gateway)
   }
   await judge(beginning, tried, gateway)
-  const reply: Reply = { attempt, beginning, server, slot, row, [Symbol.asyncDispose]: () => slot[Symbol.asyncDispose]() }
-  await settle(await readUnheard(reply, admission, gateway), admission, 'client_left', gateway)
+  const reply = newReply({ attempt, beginning, server, slot, row }, scope.move())
+  const outcome = await readUnheard(reply, admission, gateway)
+  await settle({ ...outcome, status: statusOfNobody }, admission, 'client_left', gateway)
+}
+
+/** What nginx writes down for a client that left before any status was told. */
+const statusOfNobody = 499
+
+/** A mistake of ours. The money must not stay aside for it, and the call has its row all the same. */
+async function unsettled(error: unknown, { receipt, hold }: Admission, gateway: Gateway): Promise<void> {
+  gateway.log.error({ call: receipt.id, err: error }, 'a drained answer could not be settled')
+  const row = rowOf(receipt, { status: 499, ended: 'client_left', fault: 'unforeseen' }, gateway)
+  await gateway.books.end({ callId: receipt.id, funds: hold.funds, call: hold.call, row, attempts: receipt.attempts })
 }

@@ -54,7 +54,7 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
     }
     const tried = await tryOne(chosen.server, chosen.slot, { admission, client, gateway })
     if ('attempt' in tried) {
-      await bindSession(chooser, chosen.server, gateway)
+      if (tried.beginning.kind !== 'refusal') await bindSession(chooser, chosen.server, gateway)
       return tried
     }
     last = { fault: tried.fault, server: chosen.server }
@@ -98,7 +98,7 @@ async function tryOne(server: Server, slot: Slot, trying: Trying): Promise<Reply
   return newReply({ attempt, beginning: beginning as Reply['beginning'], server, slot, row }, scope.move())
 }
 
-function newReply(parts: Pick<Reply, 'attempt' | 'beginning' | 'server' | 'slot' | 'row'>, scope: AsyncDisposableStack): Reply {
+export function newReply(parts: Pick<Reply, 'attempt' | 'beginning' | 'server' | 'slot' | 'row'>, scope: AsyncDisposableStack): Reply {
   let isOurs = true
   return {
     ...parts,
@@ -112,7 +112,7 @@ function newReply(parts: Pick<Reply, 'attempt' | 'beginning' | 'server' | 'slot'
 }
 
 /** Nobody will read what is still to come, if anything is: it must not occupy a connection. */
-function abandon(attempt: Attempt, { live }: Pick<Gateway, 'live'>): void {
+export function abandon(attempt: Attempt, { live }: Pick<Gateway, 'live'>): void {
   if (live.has(attempt)) attempt.abort()
 }
 
@@ -144,7 +144,11 @@ export async function judge(
     closeRow(row, attempt, fault, clock.elapsedMs() - startedMs)
     metrics.attempts.inc({ account: server.account.name, ended: fault.name })
     const nowMs = clock.nowMs()
-    await changeCondition(server, condition => afterFault(condition, fault, server.model, { ...settings, nowMs }), gateway)
+    await changeCondition(
+      server,
+      condition => afterFault(condition, fault, server.model, { ...settings, nowMs, sentAtMs: row.beganAtMs }),
+      gateway,
+    )
     return fault
   }
   row.status = beginning.status
@@ -153,8 +157,8 @@ export async function judge(
   row.durationMs = Math.round(clock.elapsedMs() - startedMs)
   row.answered = beginning.kind !== 'refusal'
   metrics.attempts.inc({ account: server.account.name, ended: beginning.kind === 'refusal' ? 'refused' : 'answered' })
-  const firstEventMs = attempt.firstEventMs ?? 0
-  await changeCondition(server, beginning.kind === 'refusal' ? afterNothing : condition => afterAnswer(condition, firstEventMs), gateway)
+  const answered = { sentAtMs: row.beganAtMs, firstEventMs: beginning.kind === 'stream' ? attempt.firstEventMs : undefined }
+  await changeCondition(server, beginning.kind === 'refusal' ? afterNothing : condition => afterAnswer(condition, answered), gateway)
   return undefined
 }
 

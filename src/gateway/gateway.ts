@@ -52,6 +52,8 @@ export interface GatewaySettings extends BodySettings, ClientSettings, AttemptSe
   readonly stickyWaitMs: number
   readonly stickyWaiting: number
   readonly sessionTtlMs: number
+  /** After so long unused, half of an account's bad record is forgotten. */
+  readonly recordHalfLifeMs: number
   readonly switchesMax: number
   readonly sameAccountWaitMaxMs: number
   /** Blank is none. */

@@ -5,13 +5,16 @@ import { bind } from './bind.ts'
 import type { Client } from './client.ts'
 import { forward } from './forward.ts'
 import type { Gateway } from './gateway.ts'
-import { readCall } from './read-call.ts'
+import { type Call, readCall } from './read-call.ts'
 import { newReceipt, type Receipt } from './receipt.ts'
 import { type Outcome, relay } from './relay.ts'
 import { rowOf } from './row.ts'
 import { settle } from './settle.ts'
 
-/** One call, from the first byte in to the last line in the books. Never rejects: whatever happens is told, and recorded. */
+/**
+ * One call, from the first byte in to the last line in the books. Never rejects: whatever happens is told, and recorded.
+ * Resolves when the client has its last byte, or is gone.
+ */
 export async function handle(client: Client, path: string, gateway: Gateway): Promise<void> {
   const receipt = newReceipt(client, path, gateway.clock)
   try {
@@ -21,18 +24,23 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
     const bound = await bind(call, principal, gateway)
     await using admission = await admit({ principal, call, bound, receipt }, client, gateway) // the user's slot, then the hold
     await using reply = await forward(admission, client, gateway) // attempts, each in its account's slot
+    call[Symbol.dispose]() // Nobody else will be asked: an answer may take minutes, and its body is not needed for it.
     const outcome = await relay(reply, admission, client, gateway) // all but the last bytes; the account's slot is back
-    await settle(outcome, admission, 'heard', gateway) // durable
-    finish(outcome, client)
+    try {
+      await settle(outcome, admission, 'heard', gateway) // durable
+    } finally {
+      finish(outcome, call, client) // A failure in our books never spoils an answer already given.
+    }
   } catch (error) {
     refuse(Fault.from(error), { client, receipt, gateway })
   }
+  await client.over
 }
 
 /** The last bytes leave. */
-function finish({ last, status }: Outcome, client: Client): void {
+function finish({ last, status }: Outcome, { facts }: Call, client: Client): void {
   if (client.hasLeft) return
-  if (last.kind === 'body') client.answer(status, last.headers, last.body)
+  if (last.kind === 'body') client.answer(status, last.headers, last.body, facts.model)
   else if (last.kind === 'events') client.finishStream(last.events)
   else client.failStream(last.fault, last)
 }
@@ -41,6 +49,7 @@ function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; re
   client.refuse(fault, receipt.facts?.model ?? '')
   // Somebody must find out why; the client is told no more than its table says.
   if (fault.fault === 'unforeseen') gateway.log.error({ call: receipt.id, err: fault.cause }, 'a call failed in an unforeseen way')
+  else if (fault.fault === 'books_away') gateway.log.warn({ call: receipt.id, err: fault.cause }, 'the books are away')
   if (receipt.principal === undefined) return gateway.metrics.unauthenticated.inc({ fault: fault.fault })
   if (receipt.isBooked) return
   const status = client.statusTold || fault.entry.status

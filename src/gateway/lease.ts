@@ -19,16 +19,19 @@ export async function keepLease(
   let beating: Promise<void> = Promise.resolve()
   let isOver = false
   let graceUntilMs = 0
+  let renewedMs = clock.elapsedMs()
 
   async function beat(): Promise<void> {
     try {
       await ledger.renewLease(leaseId, leaseMs)
+      // So long a silence was an outage, or we were asleep: journals and others' renewals come first.
+      if (clock.elapsedMs() - renewedMs > leaseMs) graceUntilMs = clock.nowMs() + leaseMs
+      renewedMs = clock.elapsedMs()
       while ((await ledger.expireHolds({ graceUntilMs })) >= expireRoundMax) {
         // There may be more: a crowded gateway died.
       }
     } catch (error) {
       log.warn({ err: error }, 'the lease could not be renewed: the books are away')
-      graceUntilMs = clock.nowMs() + leaseMs
     }
   }
 

@@ -37,9 +37,14 @@ export async function readCall(
   client: Client,
   principal: Principal,
   receipt: Receipt,
-  gateway: Pick<Gateway, 'settings' | 'bodies' | 'clock' | 'reader' | 'directory'>,
+  gateway: Pick<Gateway, 'settings' | 'bodies' | 'clock' | 'closing' | 'reader' | 'directory'>,
 ): Promise<Call> {
-  const body = await readBody(client.request, { settings: gateway.settings, budget: gateway.bodies, clock: gateway.clock })
+  const body = await readBody(client.request, {
+    settings: gateway.settings,
+    budget: gateway.bodies,
+    clock: gateway.clock,
+    closing: gateway.closing,
+  })
   try {
     const reading = await gateway.reader.read(body.bytes)
     if ('fault' in reading) throw new Fault(reading.fault)

@@ -1,13 +1,15 @@
+import type { Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
-import { kindOf, readAnswer, renameModel, renameModelInBody, sequenceOf, textBytesOf } from '../protocols/openai-events.ts'
-import type { AnswerFacts } from '../protocols/protocol.ts'
+import { codeVerdict, kindOf, readAnswer, renameModel, renameModelInBody, sequenceOf, textBytesOf } from '../protocols/openai-events.ts'
+import { textBytesOfBody } from '../protocols/openai-usage.ts'
+import type { AnswerError, AnswerFacts } from '../protocols/protocol.ts'
 import { dataOf } from '../protocols/sse.ts'
 import type { EventSink, StreamEnd } from '../upstreams/attempt.ts'
 import { afterFault } from '../upstreams/rest.ts'
 import type { AttemptFaultName } from '../upstreams/verdict.ts'
 import type { Admission } from './admit.ts'
 import type { Client } from './client.ts'
-import { closeRow, type Reply } from './forward.ts'
+import { abandon, changeCondition, closeRow, type Reply } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { unlessAborted } from './patience.ts'
 import { answerHeaders } from './request-headers.ts'
@@ -23,7 +25,11 @@ export interface Outcome {
   readonly facts: AnswerFacts | undefined
   /** Why there is no end, when there is none. */
   readonly fault: AttemptFaultName | undefined
-  /** Bytes of text that came as deltas, for an estimate. */
+  /** What an `error` event said of the call itself, when the stream had no better end: nobody is to blame but the client. */
+  readonly error: AnswerError | undefined
+  /** Nothing of an answer came, only that there is none. */
+  readonly isEmpty: boolean
+  /** Bytes of the text that came, for an estimate. */
   readonly textBytes: number
   readonly last:
     | { readonly kind: 'events'; readonly events: readonly Buffer[] }
@@ -33,11 +39,12 @@ export interface Outcome {
         readonly nextSequence: number
         readonly lifecycle: string | undefined
         readonly model: string
+        readonly said: AnswerError | undefined
       }
     | { readonly kind: 'body'; readonly headers: Readonly<Record<string, string>>; readonly body: Buffer }
 }
 
-type Parts = Pick<Gateway, 'clock' | 'coordinator' | 'settings' | 'drain' | 'metrics'>
+type Parts = Pick<Gateway, 'clock' | 'coordinator' | 'drain' | 'live' | 'log' | 'metrics' | 'settings'>
 
 /** Streams all but the last event, or takes the whole answer. The account's slot is back when this returns. */
 export async function relay(reply: Reply, admission: Admission, client: Client, gateway: Parts): Promise<Outcome> {
@@ -70,8 +77,9 @@ function wholeAnswer(reply: Reply, { call }: Admission): Outcome {
   const isAlias = reply.server.model !== call.facts.model
   const body = beginning.kind === 'json' && isAlias ? renameModelInBody(beginning.body, call.facts.model) : beginning.body
   const facts = beginning.kind === 'json' ? beginning.facts : undefined
-  const headers = answerHeaders(beginning.headers)
-  return { reply, status: beginning.status, facts, fault: undefined, textBytes: 0, last: { kind: 'body', headers, body } }
+  const textBytes = facts !== undefined && facts.usage === null ? textBytesOfBody(body) : 0
+  const last = { kind: 'body', headers: answerHeaders(beginning.headers), body } as const
+  return { reply, status: beginning.status, facts, fault: undefined, error: undefined, isEmpty: false, textBytes, last }
 }
 
 /** After the terminal event only a few bytes may follow (`data: [DONE]`), and soon. */
@@ -87,6 +95,8 @@ class StreamRelay implements EventSink {
   #textBytes = 0
   #lastEvent: Buffer | undefined
   #lifecycle: Buffer | undefined
+  #error: AnswerError | undefined
+  #isEmpty = true
   #terminal: { readonly facts: AnswerFacts; readonly events: Buffer[]; bytes: number } | undefined
   #terminated: (() => void) | undefined
 
@@ -103,26 +113,39 @@ class StreamRelay implements EventSink {
     this.#reply.attempt.resume()
   }
 
-  async run({ clock, coordinator, settings, metrics }: Parts): Promise<Outcome> {
+  /** Never rejects: a mistake of ours ends the answer, and an answer that ended is settled. */
+  async run(gateway: Parts): Promise<Outcome> {
+    try {
+      return await this.#run(gateway)
+    } catch (error) {
+      gateway.log.error({ err: error }, 'an answer could not be passed on')
+      abandon(this.#reply.attempt, gateway)
+      await this.#reply.slot[Symbol.asyncDispose]()
+      return this.#outcome('gateway')
+    }
+  }
+
+  async #run(gateway: Parts): Promise<Outcome> {
+    const { clock, settings, metrics } = gateway
     const { attempt, server, slot, row } = this.#reply
     const startedMs = clock.elapsedMs() - (row.durationMs ?? 0)
+    let tail: Timer | undefined
     this.#terminated = () => {
       // The answer is whole. An upstream that keeps the line open does not keep the client waiting.
-      const tail = clock.after(tailMs, () => attempt.abort())
-      void ended.finally(() => tail[Symbol.dispose]())
+      tail = clock.after(tailMs, () => attempt.abort())
     }
-    const ended = attempt.pipe(this)
-    const end = await ended
+    const end = await attempt.pipe(this)
+    tail?.[Symbol.dispose]()
     await slot[Symbol.asyncDispose]()
     row.durationMs = Math.round(clock.elapsedMs() - startedMs)
-    const fault = this.#terminal === undefined ? faultOfEnd(end) : undefined
+    const fault = this.#faultOf(end)
     if (fault !== undefined) {
       closeRow(row, attempt, { name: fault, status: row.status }, row.durationMs)
       metrics.attempts.inc({ account: server.account.name, ended: fault })
       const blame = { name: fault, status: row.status }
-      await coordinator.change(server.account.id, condition =>
-        afterFault(condition, blame, server.model, { ...settings, nowMs: clock.nowMs() }),
-      )
+      const nowMs = clock.nowMs()
+      const when = { nowMs, sentAtMs: row.beganAtMs }
+      await changeCondition(server, condition => afterFault(condition, blame, server.model, { ...settings, ...when }), gateway)
     }
     return this.#outcome(fault)
   }
@@ -132,9 +155,12 @@ class StreamRelay implements EventSink {
     if (terminal !== undefined) return this.#tail(raw, terminal)
     const kind = kindOf(type)
     let bytes = raw
+    if (kind !== 'error') this.#isEmpty = false
     if (kind === 'delta') {
       this.#textBytes += textBytesOf(raw, type)
-    } else if (kind !== 'error') {
+    } else if (kind === 'error') {
+      this.#error = errorIn(raw)
+    } else {
       if (this.#isAlias) bytes = renameModel(raw, this.#model)
       if (kind === 'lifecycle') this.#lifecycle = bytes
       else return this.#end(raw, bytes)
@@ -143,9 +169,8 @@ class StreamRelay implements EventSink {
     return this.#write(bytes)
   }
 
-  other(raw: Buffer): void {
-    if (this.#terminal !== undefined) this.#tail(raw, this.#terminal)
-    else this.#write(raw)
+  comment(raw: Buffer): boolean {
+    return this.#terminal === undefined ? this.#write(raw) : this.#tail(raw, this.#terminal)
   }
 
   #write(raw: Buffer): boolean {
@@ -156,8 +181,13 @@ class StreamRelay implements EventSink {
   }
 
   #end(raw: Buffer, bytes: Buffer): boolean {
-    this.#terminal = { facts: readAnswer(dataOf(raw)), events: [bytes], bytes: 0 }
-    this.#terminated?.()
+    try {
+      this.#terminal = { facts: readAnswer(dataOf(raw)), events: [bytes], bytes: 0 }
+      this.#terminated?.()
+    } catch {
+      // An end that cannot be read is none: what it used nobody knows, and the client could not read it either.
+      this.#reply.attempt.abort('stream_malformed')
+    }
     return true
   }
 
@@ -167,12 +197,24 @@ class StreamRelay implements EventSink {
     return true
   }
 
+  #faultOf(end: StreamEnd): AttemptFaultName | undefined {
+    if (this.#terminal !== undefined || (this.#saidOfCall !== undefined && end !== 'aborted')) return undefined
+    return end === 'ended' ? 'stream_unended' : end
+  }
+
+  /** The client's own fault never counts against an account. */
+  get #saidOfCall(): AnswerError | undefined {
+    const error = this.#error
+    return error !== undefined && codeVerdict(error.code, error.type) === 'client' ? error : undefined
+  }
+
   #outcome(fault: AttemptFaultName | undefined): Outcome {
-    const shared = { reply: this.#reply, status: 200, textBytes: this.#textBytes }
+    const shared = { reply: this.#reply, status: 200, isEmpty: this.#isEmpty, textBytes: this.#textBytes }
     if (this.#terminal !== undefined) {
       const { facts, events } = this.#terminal
-      return { ...shared, facts, fault: undefined, last: { kind: 'events', events } }
+      return { ...shared, facts, fault: undefined, error: undefined, last: { kind: 'events', events } }
     }
+    const error = fault === undefined ? this.#saidOfCall : undefined
     const lastSequence = this.#lastEvent === undefined ? undefined : sequenceOf(this.#lastEvent)
     const last = {
       kind: 'failure',
@@ -180,11 +222,16 @@ class StreamRelay implements EventSink {
       nextSequence: (lastSequence ?? -1) + 1,
       lifecycle: this.#lifecycle && dataOf(this.#lifecycle),
       model: this.#model,
+      said: error,
     } as const
-    return { ...shared, facts: undefined, fault, last }
+    return { ...shared, facts: undefined, fault, error, last }
   }
 }
 
-function faultOfEnd(end: StreamEnd): AttemptFaultName {
-  return end === 'ended' ? 'stream_unended' : end
+function errorIn(raw: Buffer): AnswerError | undefined {
+  try {
+    return readAnswer(dataOf(raw)).error ?? undefined
+  } catch {
+    return undefined // It passes as it came, and says nothing to us.
+  }
 }

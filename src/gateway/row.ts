@@ -28,9 +28,9 @@ export function rowOf(
     accountId: receipt.accountId ?? receipt.attempts.at(-1)?.accountId ?? null,
     path: receipt.path,
     stream: facts?.stream ?? false,
-    requestedModel: facts?.model ?? null,
-    servedModel: receipt.servedModel,
-    tier: receipt.tier,
+    requestedModel: facts?.model.slice(0, textMax) ?? null,
+    servedModel: receipt.servedModel?.slice(0, textMax) ?? null,
+    tier: receipt.tier?.slice(0, textMax) ?? null,
     priceId: receipt.priceId,
     status,
     ended,
@@ -51,6 +51,9 @@ export function rowOf(
     beganAtMs: receipt.beganAtMs,
   }
 }
+
+/** What a client calls a model is not kept at any length. Characters. */
+const textMax = 200
 
 /** The one log line of a call: what to search for. Everything else is on its row. */
 function factsOf({ id, principal, facts, groupId, accountId, attempts, cost, basis, usage }: Receipt) {

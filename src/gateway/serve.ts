@@ -44,6 +44,7 @@ const fullShare = 1 / 4
 
 export function openServer(gateway: Gateway, beside: Beside, settings: ServeSettings): Serving {
   const serving = new Set<Promise<void>>()
+  const answering = new WeakMap<Socket, ServerResponse>()
   let isClosing = false
   const server = createServer({
     headersTimeout: settings.headersTimeoutMs,
@@ -56,11 +57,13 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
 
   function take(request: IncomingMessage, response: ServerResponse): void {
     if (isClosing) response.shouldKeepAlive = false
+    answering.set(request.socket, response)
     const url = request.url ?? '/'
     const at = url.indexOf('?')
     const path = at === -1 ? url : url.slice(0, at)
     if (path.startsWith(adminPrefix)) return beside.admin(request, response)
-    if (request.method === 'GET' && ownPaths[path] !== undefined) return void ownPaths[path](response, gateway, beside)
+    const own = request.method === 'GET' ? ownPaths[path] : undefined
+    if (own !== undefined) return void serveOwn(own, response, { gateway, beside })
     const client = newClient(request, response, gateway)
     if (!responsesPaths.has(path) || request.method !== 'POST') return misdirected(client, path, gateway)
     const call = handle(client, path, gateway)
@@ -85,7 +88,13 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     }
   })
   server.on('upgrade', (_, socket: Socket) => refuseUpgrade(socket, gateway.clock))
-  server.on('clientError', (error, socket: Socket) => refuseUnreadable(error, socket, gateway.clock))
+  server.on('clientError', (error, socket: Socket) => {
+    // In the middle of an answer a second one would be read as a part of it; one that was said whole may still leave.
+    const answer = answering.get(socket)
+    if (answer?.headersSent && !answer.writableEnded) socket.destroy()
+    else if (answer?.headersSent && !answer.writableFinished) socket.destroySoon()
+    else refuseUnreadable(error, socket, gateway.clock)
+  })
 
   return {
     server,
@@ -126,6 +135,15 @@ const ownPaths: Readonly<Record<string, OwnPath>> = {
   async '/metrics'(response, { metrics }) {
     response.writeHead(200, { 'content-type': metrics.registry.contentType }).end(await metrics.registry.metrics())
   },
+}
+
+async function serveOwn(own: OwnPath, response: ServerResponse, { gateway, beside }: { gateway: Gateway; beside: Beside }): Promise<void> {
+  try {
+    await own(response, gateway, beside)
+  } catch (error) {
+    gateway.log.error({ err: error }, 'a page of the gateway’s own could not be made')
+    if (!response.headersSent) tell(response, 500, { error: 'see the log' })
+  }
 }
 
 function tell(response: ServerResponse, status: number, body: unknown): void {

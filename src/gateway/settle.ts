@@ -1,14 +1,16 @@
 import { costOf, type PriceVersion, type Usage } from '../ledger/price.ts'
 import { newId } from '../lib/id.ts'
-import type { AnswerFacts } from '../protocols/protocol.ts'
 import { noUsage } from '../usage/record.ts'
 import type { Admission } from './admit.ts'
+import { beside } from './beside.ts'
+import type { CallEnd } from './books.ts'
+import { metersOf } from './choose.ts'
 import type { Gateway } from './gateway.ts'
 import type { Basis, Ending } from './receipt.ts'
 import type { Outcome } from './relay.ts'
 import { rowOf } from './row.ts'
 
-type Parts = Pick<Gateway, 'books' | 'clock' | 'coordinator' | 'directory' | 'metrics'>
+type Parts = Pick<Gateway, 'books' | 'clock' | 'coordinator' | 'directory' | 'log' | 'metrics'>
 
 /**
  * Books what a call cost, before its last byte leaves: when this resolves the charge is durable, in the books or in the
@@ -20,30 +22,25 @@ export async function settle(
   how: 'heard' | 'client_left',
   gateway: Parts,
 ): Promise<void> {
+  const end = callEnd(outcome, admission, how, gateway)
+  admission.handOver() // Only now: until then the hold is released if anything goes wrong.
+  await gateway.books.end(end)
+  if (outcome !== undefined && end.charge !== undefined) await correctRates(admission, outcome, gateway)
+}
+
+function callEnd(outcome: Outcome | undefined, admission: Admission, how: 'heard' | 'client_left', gateway: Parts): CallEnd {
   const { receipt, hold } = admission
-  admission.handOver()
   const ending = endingOf(outcome, how)
-  if (outcome === undefined || outcome.reply.beginning.kind === 'refusal') {
-    await gateway.books.end({
-      callId: receipt.id,
-      funds: hold.funds,
-      call: hold.call,
-      row: rowOf(receipt, ending, gateway),
-      attempts: receipt.attempts,
-    })
-    return
-  }
+  const end = { callId: receipt.id, funds: hold.funds, call: hold.call, attempts: receipt.attempts }
+  if (outcome === undefined || outcome.reply.beginning.kind === 'refusal') return { ...end, row: rowOf(receipt, ending, gateway) }
   price(outcome, admission, how, gateway)
-  await gateway.books.end({
-    callId: receipt.id,
-    funds: hold.funds,
-    call: hold.call,
-    charge: { cost: receipt.cost, entryId: newId(gateway.clock.nowMs()), atMs: gateway.clock.nowMs() },
+  const atMs = gateway.clock.nowMs()
+  return {
+    ...end,
+    charge: { cost: receipt.cost, entryId: newId(atMs), atMs },
     row: rowOf(receipt, ending, gateway),
-    attempts: receipt.attempts,
-    owners: ownersOf(outcome, admission, gateway.clock.nowMs()),
-  })
-  await correctRates(admission, receipt.usage, gateway)
+    owners: ownersOf(outcome, admission, atMs),
+  }
 }
 
 function endingOf(outcome: Outcome | undefined, how: 'heard' | 'client_left'): Ending {
@@ -51,10 +48,12 @@ function endingOf(outcome: Outcome | undefined, how: 'heard' | 'client_left'): E
   if (how === 'client_left') return { status: outcome?.status ?? 499, ended: 'client_left', fault }
   if (outcome === undefined) return { status: 499, ended: 'client_left', fault }
   if (outcome.reply.beginning.kind === 'refusal') return { status: outcome.status, ended: 'refused', fault }
-  return { status: outcome.status, ended: outcome.facts === undefined ? 'cut' : endedOf(outcome.facts), fault }
+  return { status: outcome.status, ended: endedOf(outcome), fault }
 }
 
-function endedOf({ status }: AnswerFacts): Ending['ended'] {
+function endedOf({ facts, error }: Outcome): Ending['ended'] {
+  if (facts === undefined) return error === undefined ? 'cut' : 'failed'
+  const { status } = facts
   return status === 'incomplete' || status === 'failed' || status === 'cancelled' ? status : 'completed'
 }
 
@@ -90,11 +89,15 @@ const bytesPerToken = 4
 /** The hold counts two bytes to a token, to be above the truth; an estimate of the bill is to be near it. */
 const holdBytesPerToken = 2
 
-function usageOf({ facts, textBytes }: Outcome, { call }: Admission, how: 'heard' | 'client_left'): { usage: Usage; basis: Basis } {
+function usageOf(
+  { facts, isEmpty, textBytes }: Outcome,
+  { call, contextTokens }: Admission,
+  how: 'heard' | 'client_left',
+): { usage: Usage; basis: Basis } {
   if (facts?.usage) return { usage: facts.usage, basis: how === 'client_left' ? 'drained' : 'reported' }
   // A failure that reports no usage is none: OpenAI bills what it reports.
-  if (facts?.status === 'failed') return { usage: noUsage, basis: 'none' }
-  const inputTokens = Math.ceil((call.inputTokens * holdBytesPerToken) / bytesPerToken)
+  if (facts?.status === 'failed' || isEmpty) return { usage: noUsage, basis: 'none' }
+  const inputTokens = Math.ceil((call.inputTokens * holdBytesPerToken) / bytesPerToken) + contextTokens
   return { usage: { ...noUsage, inputTokens, outputTokens: Math.ceil(textBytes / bytesPerToken) }, basis: 'estimated' }
 }
 
@@ -114,9 +117,13 @@ function ownersOf({ facts, reply }: Outcome, { call, principal }: Admission, atM
 }
 
 /** Rates were spent on an estimate of the input; now it is known what was used. */
-async function correctRates({ hold }: Admission, usage: Usage, { coordinator }: Parts): Promise<void> {
-  const meters = hold.meters.filter(({ name }) => name.endsWith(':tokens'))
+async function correctRates({ call, hold, receipt }: Admission, { reply }: Outcome, { coordinator, log }: Parts): Promise<void> {
+  const { account } = reply.server
+  const { usage } = receipt
+  const ofAccount = metersOf(`account:${account.id}`, account, call.inputTokens)
+  const meters = [...hold.meters, ...ofAccount].filter(({ name }) => name.endsWith(':tokens'))
   if (meters.length === 0) return
   const used = usage.inputTokens + usage.outputTokens
-  await coordinator.correct(meters.map(meter => ({ ...meter, amount: used - meter.amount })))
+  const corrections = meters.map(meter => ({ ...meter, amount: used - meter.amount }))
+  await beside('correcting rates', log, () => coordinator.correct(corrections))
 }

@@ -26,11 +26,15 @@ export async function stopServing(serving: Serving, gateway: Gateway, closing: A
 
   if (live.size > 0) log.warn({ cut: live.size }, 'stopping: what still runs is ended')
   for (const attempt of live) attempt.abort()
+  await Promise.race([serving.idle(), sleep(lastBytesMs, clock)])
+  serving.server.closeAllConnections()
   await serving.idle()
   await drain.close()
-  serving.server.closeAllConnections()
   await closed
 }
+
+/** For the last bytes of what was just ended to leave; who does not read them by then never will. */
+const lastBytesMs = 2000
 
 function sleep(ms: number, clock: Clock): Promise<void> {
   return new Promise(resolve => void clock.after(ms, resolve))

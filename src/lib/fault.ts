@@ -54,6 +54,8 @@ export const faults = {
     "Item with id '{id}' not found. Items are not persisted when `store` is set to false. Try again with `store` set to true, or remove this item from your input.",
     'input',
   ),
+  file_not_found: client(404, 'invalid_request_error', null, "File with id '{id}' not found.", 'input'),
+  too_many_ids: client(400, 'invalid_request_error', null, 'The request refers to {count} ids, the limit is {most}', 'input'),
   context_split: client(
     400,
     'invalid_request_error',

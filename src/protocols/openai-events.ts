@@ -104,6 +104,14 @@ export function renameModelInBody(body: Buffer, to: string, from: string | null 
 /** What fills a silence: a comment, invisible to every client (PROTOCOL.md 9.3). */
 export const comment = Buffer.from(':\n\n')
 
+/** A JSON answer as the one event of a stream that ends it. Its bytes stay as they are, but for line ends: an event's data is one line. */
+export function wholeEvent(body: Buffer): Buffer {
+  const { status } = readAnswerBody(body)
+  const type = `response.${status === 'incomplete' || status === 'failed' ? status : 'completed'}`
+  const response = body.toString().replace(/[\r\n]+/g, ' ')
+  return Buffer.from(`event: ${type}\ndata: {"type":"${type}","sequence_number":0,"response":${response}}\n\n`)
+}
+
 export interface FailedEvent {
   /** One more than that of the last event, or 0. */
   readonly sequence: number

@@ -43,7 +43,9 @@ function fieldsOf(value: unknown): Fields {
 export function textBytesOfBody(body: Buffer): number {
   const response: unknown = JSON.parse(body.toString())
   const output = isFields(response) && Array.isArray(response.output) ? response.output : []
-  const texts = output.filter(isFields).flatMap(({ content, summary, ...item }) => [item.arguments, item.input, textsOf(content), textsOf(summary)])
+  const texts = output
+    .filter(isFields)
+    .flatMap(({ content, summary, ...item }) => [item.arguments, item.input, textsOf(content), textsOf(summary)])
   return texts.flat().reduce<number>((sum, text) => sum + (typeof text === 'string' ? Buffer.byteLength(text) : 0), 0)
 }
 

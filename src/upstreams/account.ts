@@ -29,15 +29,25 @@ export function lacks({ capabilities }: Account, facts: CallFacts): string | und
 /** Whether an account may be given a call now. `probe`: it is out, but one call may find out whether it still is. */
 export type Readiness = 'free' | 'full' | 'probe' | 'circuit' | 'resting' | 'out' | 'disabled'
 
-export function readinessOf({ account, model, condition }: Candidate, nowMs: number): Readiness {
+export function readinessOf(candidate: Candidate, nowMs: number): Readiness {
+  const { account, condition } = candidate
   if (account.disabled) return 'disabled'
-  if (condition.restingUntilMs > nowMs || (condition.modelRests[model] ?? 0) > nowMs) return 'resting'
-  const isFull = account.concurrency > 0 && condition.taken >= account.concurrency
+  if (condition.restingUntilMs > nowMs || restsFromModel(candidate, nowMs)) return 'resting'
+  const isFull = !hasRoom(candidate)
   if (condition.outSinceMs !== null || condition.circuitSinceMs !== null) {
     if (condition.probeAtMs <= nowMs && !condition.probing && !isFull) return 'probe'
     return condition.outSinceMs !== null ? 'out' : 'circuit'
   }
   return isFull ? 'full' : 'free'
+}
+
+export function hasRoom({ account, condition }: Candidate): boolean {
+  return account.concurrency <= 0 || condition.taken < account.concurrency
+}
+
+/** The account said that it does not have this model. */
+export function restsFromModel({ model, condition }: Candidate, nowMs: number): boolean {
+  return (condition.modelRests[model] ?? 0) > nowMs
 }
 
 /** When a rest of this account or of this model there ends; undefined when it does not rest. */

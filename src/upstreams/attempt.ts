@@ -34,12 +34,12 @@ export type Beginning =
 /** How a stream ended: by itself, or by one of these faults. */
 export type StreamEnd = 'ended' | Extract<AttemptFaultName, 'stream_cut' | 'stream_stalled' | 'stream_malformed' | 'aborted'>
 
-/** Where a stream's events go. Returning false asks for silence until `resume`. */
+/** Where a stream goes, in the order in which it came. Returning false asks for silence until `resume`. */
 export interface EventSink {
   /** The bytes as they came, the blank line included. */
   event(raw: Buffer, type: string): boolean
-  /** A comment of the upstream's, or bytes after the last event. */
-  other(raw: Buffer): void
+  /** A comment of the upstream's. */
+  comment(raw: Buffer): boolean
 }
 
 /** An error page longer than this is no error message. */
@@ -60,7 +60,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   readonly #streams: boolean
   readonly #live: Set<Attempt>
   readonly #startedMs: number
-  readonly #reader: SseReader = sseReader()
+  readonly #reader: SseReader
   #begin!: (beginning: Beginning) => void
   #controller: Dispatcher.DispatchController | undefined
   #timer: Timer
@@ -73,7 +73,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #hasBegun = false
   /** The sink asked for silence. */
   #isPaused = false
-  #pending: Array<{ raw: Buffer; type: string }> = []
+  /** Without a type: a comment. */
+  #pending: Array<{ raw: Buffer; type: string | undefined }> = []
   #sink: EventSink | undefined
   #end: ((end: StreamEnd) => void) | undefined
   #ended: StreamEnd | undefined
@@ -86,6 +87,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#live = parts.live
     this.#live.add(this)
     this.#streams = streams
+    this.#reader = sseReader({ eventBytesMax: settings.answerBytesMax })
     this.#startedMs = clock.elapsedMs()
     this.beginning = new Promise(resolve => {
       this.#begin = resolve
@@ -125,7 +127,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   resume(): void {
     this.#isPaused = false
     for (let kept = this.#pending.shift(); kept !== undefined; kept = this.#pending.shift()) {
-      if (!this.#sink?.event(kept.raw, kept.type)) {
+      if (!this.#pass(kept.raw, kept.type)) {
         this.#isPaused = true
         return
       }
@@ -171,12 +173,13 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (mode === 'over') return
     const body = this.#body.length === 1 ? this.#body[0]! : Buffer.concat(this.#body)
     if (mode === 'json') return this.#jsonEnded(body)
-    const fault = verdictOfStatus(this.#status, this.#headers, body.toString(), this.#clock.nowMs())
+    const fault = this.#verdict(body)
     if (fault !== 'client') return this.#settleBeginning({ kind: 'fault', fault, headers: this.#headers })
     this.#settleBeginning({ kind: 'refusal', status: this.#status, headers: this.#headers, body })
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    if (this.#mode === 'refusal' && this.#abortedWhy === undefined) return this.#refusalCut(error)
     this.#fail(this.#abortedWhy ?? faultOfError(error, this.#mode, this.isSent), error)
   }
 
@@ -188,7 +191,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
       this.#reader.push(
         chunk,
         (raw, type) => this.#take(raw, type),
-        raw => this.#sink?.other(raw),
+        raw => this.#take(raw, undefined),
       )
     } catch (error) {
       return this.#abortWith('stream_malformed', error)
@@ -196,11 +199,17 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (this.#isPaused || (this.#hasBegun && this.#sink === undefined)) controller.pause()
   }
 
-  #take(raw: Buffer, type: string): void {
-    if (!this.#hasBegun && !this.#beginWith(raw, type)) return
+  #take(raw: Buffer, type: string | undefined): void {
+    if (this.#mode === 'over') return
+    if (!this.#hasBegun && (type === undefined || !this.#beginWith(raw, type))) return
     // What is still in the chunk when the sink asks for silence is kept, and nothing more is read until `resume`.
     if (this.#isPaused || this.#sink === undefined) this.#pending.push({ raw, type })
-    else this.#isPaused = !this.#sink.event(raw, type)
+    else this.#isPaused = !this.#pass(raw, type)
+  }
+
+  #pass(raw: Buffer, type: string | undefined): boolean {
+    if (this.#sink === undefined) return false
+    return type === undefined ? this.#sink.comment(raw) : this.#sink.event(raw, type)
   }
 
   /** The first event decides: an upstream's own fault is no answer. */
@@ -228,15 +237,27 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   #streamEnded(): void {
+    // What stands after the last blank line is an event that was never finished, and so is none.
+    this.#reader.end()
     if (!this.#hasBegun) return this.#fail('reset', 'the stream ended before its first event')
-    const rest = this.#reader.end()
-    if (rest.length > 0) this.#sink?.other(rest)
     this.#endStream('ended')
+  }
+
+  #verdict(body: Buffer): AttemptFault | 'client' {
+    return verdictOfStatus(this.#status, this.#headers, body.toString(), this.#clock.nowMs())
+  }
+
+  /** The status has said what is wrong, however much of the words came. What is the client's cannot be relayed so, and is asked elsewhere. */
+  #refusalCut(cause: unknown): void {
+    const fault = this.#verdict(Buffer.concat(this.#body))
+    if (fault === 'client') this.#abortWith('body_cut', cause)
+    else this.#abortWith(fault.name, cause, fault)
   }
 
   #timedOut(): void {
     if (this.#isPaused) return // The client is slow, not the upstream; whoever reads for it counts that time.
-    this.#abortWith(this.#timerFault, 'timed out')
+    if (this.#mode === 'refusal') this.#refusalCut('timed out')
+    else this.#abortWith(this.#timerFault, 'timed out')
   }
 
   #waitFor(fault: AttemptFaultName, ms: number): void {

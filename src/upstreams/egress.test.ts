@@ -66,6 +66,23 @@ test('a redirect is not followed', async () => {
   server.close()
 })
 
+test('a proxy at a private address is not used unless the account allows it', async () => {
+  let connections = 0
+  const trap = createTcpServer(socket => {
+    connections += 1
+    socket.destroy()
+  })
+  await once(trap.listen(0, '127.0.0.1'), 'listening')
+  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }))
+  for (const host of ['127.0.0.1', 'localhost']) {
+    const route = { proxy: `http://${host}:${portOf(trap)}`, allowPrivateAddress: false }
+    const beginning = await attempt({ ...get('https://upstream.example'), route }, egress)
+    expect(beginning).toMatchObject({ kind: 'fault', fault: { name: 'egress_forbidden' } })
+  }
+  expect(connections).toBe(0)
+  trap.close()
+})
+
 test('an account with a proxy goes through it', async () => {
   const server = createServer((_, response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{"object":"list"}'))
   await once(server.listen(0, '127.0.0.1'), 'listening')

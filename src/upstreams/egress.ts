@@ -6,7 +6,7 @@ import { isPublicAddress } from '../lib/address.ts'
 
 /** Which way out a request may take. */
 export interface Route {
-  /** An HTTP proxy to go through, or null. Through one, the proxy resolves names; what may be reached is then its decision. */
+  /** An HTTP proxy to go through, or null. It resolves the upstream's name; its own address is checked like an upstream's. */
   readonly proxy: string | null
   /** Allows private addresses and plain http. */
   readonly allowPrivateAddress: boolean
@@ -57,7 +57,10 @@ export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: nu
 
   return {
     send({ origin, path, method, headers, body, route }, handler) {
-      if (!route.allowPrivateAddress) requirePublic(origin)
+      if (!route.allowPrivateAddress) {
+        requirePublic(origin, 'https:')
+        if (route.proxy !== null) requirePublic(route.proxy)
+      }
       const bytes = body.reduce((sum, slice) => sum + slice.length, 0)
       agentFor(route).dispatch(
         {
@@ -83,17 +86,17 @@ export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: nu
 function newAgent({ proxy, allowPrivateAddress }: Route, connectTimeoutMs: number): Dispatcher {
   const checked = allowPrivateAddress ? {} : { lookup: publicLookup }
   const connect = buildConnector({ timeout: connectTimeoutMs, allowH2: false, ...checked })
-  const tls = { timeout: connectTimeoutMs }
+  const tls = { timeout: connectTimeoutMs, ...checked }
   // Always through a tunnel: the proxy has no business with what is said.
-  if (proxy !== null) return new ProxyAgent({ uri: proxy, proxyTunnel: true, requestTls: tls, proxyTls: tls })
+  if (proxy !== null) return new ProxyAgent({ uri: proxy, proxyTunnel: true, requestTls: { timeout: connectTimeoutMs }, proxyTls: tls })
   return new Agent({ connect, pipelining: 1 })
 }
 
 /** An address in the origin needs no look-up, so the look-up's check would not see it. */
-function requirePublic(origin: string): void {
+function requirePublic(origin: string, only?: 'https:'): void {
   const { protocol, hostname } = new URL(origin)
   const host = hostname.replace(/^\[|\]$/g, '')
-  if (protocol !== 'https:') throw new EgressForbidden(`${origin} is not https`)
+  if (only !== undefined && protocol !== only) throw new EgressForbidden(`${origin} is not https`)
   if (isIP(host) !== 0 && !isPublicAddress(host)) throw new EgressForbidden(`${host} is not a public address`)
 }
 

@@ -22,11 +22,28 @@ const firstEventWeight = 0.3
 /** A share of successes means nothing before this many attempts. */
 const attemptsForRate = 20
 
-/** An attempt was answered: whatever kept the account out is over. */
-export function afterAnswer(condition: Condition, firstEventMs: number): Condition {
-  const mean = condition.firstEventMs
-  return {
+/** What an attempt says of its account besides how it went. Milliseconds. */
+export interface Sent {
+  /** When it was sent, in milliseconds since 1970. */
+  readonly sentAtMs: number
+}
+
+export interface Answered extends Sent {
+  /** Until the first event of a stream. Undefined for JSON, which comes when all of it has been made. */
+  readonly firstEventMs: number | undefined
+}
+
+/** An attempt was answered: whatever kept the account out when it was sent is over. */
+export function afterAnswer(condition: Condition, { sentAtMs, firstEventMs }: Answered): Condition {
+  const counted = {
     ...condition,
+    successRate: averaged(condition.successRate, 1, successWeight),
+    recentAttempts: condition.recentAttempts + 1,
+    firstEventMs: afterFirstEvent(condition.firstEventMs, firstEventMs),
+  }
+  if (isOlder(condition, sentAtMs)) return counted
+  return {
+    ...counted,
     restingUntilMs: 0,
     restingWhy: null,
     outSinceMs: null,
@@ -37,9 +54,7 @@ export function afterAnswer(condition: Condition, firstEventMs: number): Conditi
     circuitSinceMs: null,
     probing: false,
     // One good probe does not wipe out a bad record, but it must not be judged by it at once.
-    successRate: condition.circuitSinceMs === null ? averaged(condition.successRate, 1, successWeight) : 1,
-    recentAttempts: condition.circuitSinceMs === null ? condition.recentAttempts + 1 : 0,
-    firstEventMs: mean === null ? firstEventMs : averaged(mean, firstEventMs, firstEventWeight),
+    ...(condition.circuitSinceMs !== null && { successRate: 1, recentAttempts: 0 }),
   }
 }
 
@@ -48,29 +63,46 @@ export function afterFault(
   condition: Condition,
   fault: AttemptFault,
   model: string,
-  { nowMs, ...rest }: RestSettings & { nowMs: number },
+  { nowMs, sentAtMs, ...rest }: RestSettings & Sent & { nowMs: number },
 ): Condition {
-  const before: Condition = { ...condition, probing: false }
+  // Of many that were under way together the first one's failure is the news, and the others' the same news again.
+  const isNews = !isOlder(condition, sentAtMs)
+  const before: Condition = isNews ? { ...condition, probing: false } : condition
+  const once = isNews ? 1 : 0
+  const rests = (restMs: number, why: string) => resting(before, { nowMs, untilMs: nowMs + restMs, why })
   switch (fault.name) {
     case 'limited':
-      return resting(before, nowMs + (fault.askedMs ?? rest.rateRestMs), 'rate limited (429)')
+      return rests(fault.askedMs ?? rest.rateRestMs, 'rate limited (429)')
     case 'quota':
       return { ...before, outSinceMs: condition.outSinceMs ?? nowMs, probeAtMs: nowMs + rest.quotaProbeMs, restingWhy: 'quota used up' }
     case 'auth':
     case 'forbidden': {
-      const restMs = rest.authRestsMs[Math.min(condition.authFailures, rest.authRestsMs.length - 1)] ?? rest.rateRestMs
+      const authFailures = condition.authFailures + once
+      const restMs = rest.authRestsMs[Math.min(Math.max(0, authFailures - 1), rest.authRestsMs.length - 1)] ?? rest.rateRestMs
       const why = fault.name === 'auth' ? 'credential refused (401)' : 'access forbidden (403)'
-      return { ...resting(before, nowMs + restMs, why), authFailures: condition.authFailures + 1, flagged: true }
+      return { ...rests(restMs, why), authFailures, flagged: true }
     }
     case 'overloaded': {
-      const restMs = Math.max(fault.askedMs ?? 0, doubling(rest.overloadRestMs, condition.overloads, rest.overloadRestMaxMs))
-      return { ...resting(before, nowMs + restMs, 'overloaded'), overloads: condition.overloads + 1 }
+      const overloads = condition.overloads + once
+      const restMs = doubling(rest.overloadRestMs, Math.max(0, overloads - 1), rest.overloadRestMaxMs)
+      return { ...rests(Math.max(fault.askedMs ?? 0, restMs), 'overloaded'), overloads }
     }
     case 'model_not_found':
       return { ...before, modelRests: { ...liveRests(condition, nowMs), [model]: nowMs + rest.modelRestMs } }
     default:
-      return attemptFaults[fault.name].blames ? afterFailure(before, fault, nowMs, rest) : before
+      return isNews && attemptFaults[fault.name].blames ? afterFailure(before, fault, nowMs, rest) : before
   }
+}
+
+/**
+ * What is known of an account grows old while nobody uses it: after `halfLifeMs` half of what speaks against it is forgotten. Else one
+ * that failed or dawdled once would never be chosen again beside others that are idle, and nobody would learn that it is well.
+ */
+export function aged(condition: Condition, nowMs: number, halfLifeMs: number): Condition {
+  const { successRate, firstEventMs, lastUsedMs } = condition
+  if (successRate === 1 && firstEventMs === null) return condition
+  const kept = 2 ** (-Math.max(0, nowMs - lastUsedMs) / halfLifeMs)
+  return { ...condition, successRate: 1 - (1 - successRate) * kept, firstEventMs: firstEventMs === null ? null : firstEventMs * kept }
 }
 
 /** An attempt ended without saying anything about the account: the client left, or sent nonsense. */
@@ -102,8 +134,18 @@ export function resumed(condition: Condition): Condition {
   }
 }
 
-export function resting(condition: Condition, untilMs: number, why: string): Condition {
-  return { ...condition, restingUntilMs: Math.max(condition.restingUntilMs, untilMs), restingWhy: why }
+export function resting(condition: Condition, { nowMs, untilMs, why }: { nowMs: number; untilMs: number; why: string }): Condition {
+  return { ...condition, restingUntilMs: Math.max(condition.restingUntilMs, untilMs), restingSinceMs: nowMs, restingWhy: why }
+}
+
+/** Whether an attempt was sent before whatever keeps the account out now, so that it says nothing about that. */
+function isOlder({ restingSinceMs, outSinceMs, circuitSinceMs }: Condition, sentAtMs: number): boolean {
+  return sentAtMs < Math.max(restingSinceMs, outSinceMs ?? 0, circuitSinceMs ?? 0)
+}
+
+function afterFirstEvent(mean: number | null, newestMs: number | undefined): number | null {
+  if (newestMs === undefined) return mean
+  return mean === null ? newestMs : averaged(mean, newestMs, firstEventWeight)
 }
 
 function afterFailure(condition: Condition, fault: AttemptFault, nowMs: number, rest: RestSettings): Condition {

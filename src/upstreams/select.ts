@@ -57,6 +57,8 @@ const loadFloor = 0.01
  */
 function loadOf({ account, condition }: Candidate): number {
   const load = account.concurrency > 0 ? (condition.taken + 1) / (account.concurrency * account.weight) : 0
+  // Its record keeps it from most calls already. Held against the probe too, that would never be sent while others are idle.
+  if (condition.circuitSinceMs !== null || condition.outSinceMs !== null) return load + loadFloor
   const slowness = condition.firstEventMs === null ? 1 : 2 ** Math.max(0, Math.round(Math.log2(condition.firstEventMs / slowMs)))
   const failing = condition.successRate < 0.99 ? 1 / Math.max(0.05, condition.successRate) ** 2 : 1
   return (load + loadFloor) * slowness * failing

@@ -79,16 +79,24 @@ export function verdictOfCode(code: string | null, type: string | null): Attempt
   }
 }
 
+/** Nobody is believed who asks for more. */
+const askedMaxMs = 24 * 60 * 60 * 1000
+
+/** What is blank, or nothing, or in the past, says nothing. */
+function sane(ms: number | undefined): number | undefined {
+  return ms !== undefined && ms > 0 ? Math.min(ms, askedMaxMs) : undefined
+}
+
 /** `retry-after-ms`, or `retry-after` in seconds or as a date (RFC 9110, 10.2.3). */
 function askedOf(headers: Headers, nowMs: number): number | undefined {
-  const inMs = Number(textOf(headers['retry-after-ms']))
-  if (inMs > 0) return inMs
+  const inMs = sane(Number(textOf(headers['retry-after-ms'])))
+  if (inMs !== undefined) return inMs
   const text = textOf(headers['retry-after'])
   if (text === undefined) return undefined
   const seconds = Number(text)
-  if (Number.isFinite(seconds)) return Math.max(0, seconds * 1000)
+  if (!Number.isNaN(seconds)) return sane(seconds * 1000)
   const atMs = Date.parse(text)
-  return Number.isNaN(atMs) ? undefined : Math.max(0, atMs - nowMs)
+  return Number.isNaN(atMs) ? undefined : sane(atMs - nowMs)
 }
 
 /** The longest reset among the rate limits of which nothing remains: `x-ratelimit-reset-tokens: 6m0s`. */
@@ -99,7 +107,7 @@ function exhaustedResetOf(headers: Headers): number | undefined {
     const resetMs = durationMs(textOf(headers[`x-ratelimit-reset-${kind}`]) ?? '')
     if (resetMs !== undefined) longest = Math.max(longest ?? 0, resetMs)
   }
-  return longest
+  return sane(longest)
 }
 
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }

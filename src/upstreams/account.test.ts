@@ -1,0 +1,88 @@
+import { expect, test } from 'vitest'
+import type { Condition } from '../coordination/coordinator.ts'
+import { type Account, type Capabilities, defaultCapabilities } from '../directory/entities.ts'
+import type { CallFacts } from '../protocols/protocol.ts'
+import { lacks, type Readiness, readinessOf, restsUntilMs, upstreamModel, whyNot } from './account.ts'
+import { candidate } from './candidate.fixture.ts'
+
+const nowMs = Date.parse('2026-11-22T10:00:00Z')
+const past = nowMs - 1
+const soon = nowMs + 1000
+
+const names: readonly (readonly [Record<string, string>, string, string | undefined])[] = [
+  [{}, 'gpt', 'gpt'],
+  [{ gpt: 'gpt' }, 'gpt', 'gpt'],
+  [{ gpt: 'deployment-7' }, 'gpt', 'deployment-7'],
+  [{ gpt: 'gpt' }, 'other', undefined],
+  [{ gpt: 'gpt' }, 'toString', undefined],
+  [{}, 'constructor', 'constructor'],
+]
+
+test.for(names)('the table %j calls %s %s', ([models, asked, wanted]) => {
+  expect(upstreamModel(candidate('a', { models }).account, asked)).toBe(wanted)
+})
+
+const readiness: readonly (readonly [Partial<Account & Condition>, Readiness])[] = [
+  [{}, 'free'],
+  [{ taken: 9 }, 'free'],
+  [{ taken: 10 }, 'full'],
+  [{ taken: 11 }, 'full'],
+  [{ taken: 999, concurrency: 0 }, 'free'],
+  [{ taken: 999, concurrency: -1 }, 'free'],
+  [{ restingUntilMs: soon }, 'resting'],
+  [{ restingUntilMs: nowMs }, 'free'],
+  [{ restingUntilMs: soon, taken: 10 }, 'resting'],
+  [{ modelRests: { sim: soon } }, 'resting'],
+  [{ modelRests: { sim: past } }, 'free'],
+  [{ modelRests: { other: soon } }, 'free'],
+  [{ outSinceMs: past, probeAtMs: soon }, 'out'],
+  [{ outSinceMs: past, probeAtMs: nowMs }, 'probe'],
+  [{ outSinceMs: past, probeAtMs: nowMs, probing: true }, 'out'],
+  [{ outSinceMs: past, probeAtMs: nowMs, taken: 10 }, 'out'],
+  [{ circuitSinceMs: past, probeAtMs: soon }, 'circuit'],
+  [{ circuitSinceMs: past, probeAtMs: nowMs }, 'probe'],
+  [{ circuitSinceMs: past, probeAtMs: nowMs, probing: true }, 'circuit'],
+  [{ circuitSinceMs: past, outSinceMs: past, probeAtMs: soon }, 'out'],
+  [{ circuitSinceMs: past, probeAtMs: nowMs, restingUntilMs: soon }, 'resting'],
+  [{ disabled: true, restingUntilMs: soon }, 'disabled'],
+]
+
+test.for(readiness)('%j is %s', ([said, wanted]) => {
+  expect(readinessOf(candidate('a', said), nowMs)).toBe(wanted)
+})
+
+test('a rest ends when the account’s and the model’s are both over', () => {
+  expect(restsUntilMs(candidate('a', { restingUntilMs: soon, modelRests: { sim: soon + 1 } }), nowMs)).toBe(soon + 1)
+  expect(restsUntilMs(candidate('a', { restingUntilMs: past, modelRests: { other: soon } }), nowMs)).toBeUndefined()
+})
+
+test('each account’s reason is told, of five at most', () => {
+  const all = [
+    candidate('one', { restingUntilMs: soon }),
+    candidate('two', { outSinceMs: past, probeAtMs: soon }),
+    candidate('three', { circuitSinceMs: past, probeAtMs: soon }),
+    candidate('four', { taken: 10 }),
+    candidate('five', { disabled: true }),
+    candidate('six', {}),
+    candidate('seven', {}),
+  ]
+  expect(whyNot(all, nowMs)).toBe(
+    'one resting until 2026-11-22T10:00:01.000Z, two out of quota, three failing, next probe at 2026-11-22T10:00:01.000Z, four busy, five disabled and 2 more',
+  )
+})
+
+const wishes: readonly (readonly [Partial<Capabilities>, Partial<CallFacts>, string | undefined])[] = [
+  [{}, {}, undefined],
+  [{}, { previousResponseId: 'resp_1', serviceTier: 'flex', hasHostedTools: true }, undefined],
+  [{ stateful: false }, { previousResponseId: 'resp_1' }, 'keeps no responses'],
+  [{ stateful: false }, {}, undefined],
+  [{ serviceTiers: false }, { serviceTier: 'flex' }, 'has no service tier flex'],
+  [{ serviceTiers: false }, { serviceTier: 'auto' }, undefined],
+  [{ serviceTiers: false }, { serviceTier: 'default' }, undefined],
+  [{ hostedTools: false }, { hasHostedTools: true }, 'runs no hosted tools'],
+]
+
+test.for(wishes)('with %j, a call for %j %s', ([capabilities, facts, wanted]) => {
+  const { account } = candidate('a', { capabilities: { ...defaultCapabilities, ...capabilities } })
+  expect(lacks(account, facts as CallFacts)).toBe(wanted)
+})
