@@ -98,7 +98,14 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   const journal = await openOwed<CallEnd>(join(settings.data, 'owed.journal'), ({ trouble, ...what }) => {
     log.error(what, `the owed journal has a ${trouble} line; nothing was dropped`)
   })
-  const books = openBooks({ database, journal: adapters.wrapJournal?.(journal) ?? journal, clock, log, metrics, settleWithinMs: settings.settleWithinMs })
+  const books = openBooks({
+    database,
+    journal: adapters.wrapJournal?.(journal) ?? journal,
+    clock,
+    log,
+    metrics,
+    settleWithinMs: settings.settleWithinMs,
+  })
   scope.defer(() => books.close())
   const memory = inMemory(clock)
   const egress = openEgress(settings)

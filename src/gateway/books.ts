@@ -77,6 +77,7 @@ class BooksWithJournal implements Books {
     const answered = await within(this.#track(commitEnd(database, ending, 'in time')), this.#parts)
     if (answered === 'late') await this.#owe(ending, new DatabaseAway(`no answer in ${settleWithinMs} ms`))
     else if ('failed' in answered) await this.#owe(ending, answered.failed)
+    else if (isRefused(answered.committed)) await this.#owe(ending, new Error(`the books refuse it: ${answered.committed.guard}`))
     else this.#noteCommitted(answered.committed, ending)
   }
 
@@ -85,7 +86,7 @@ class BooksWithJournal implements Books {
   }
 
   async catchUp(): Promise<void> {
-    const { database, journal, log } = this.#parts
+    const { journal, log } = this.#parts
     try {
       for (const ending of this.#unwritten) {
         await journal.add(ending)
@@ -96,10 +97,10 @@ class BooksWithJournal implements Books {
     }
     try {
       for (const ending of this.#unwritten) {
-        this.#noteCommitted(await commitEnd(database, ending, 'late'), ending)
+        await this.#takeLate(ending)
         this.#unwritten.delete(ending)
       }
-      await journal.replay(async ending => this.#noteCommitted(await commitEnd(database, ending, 'late'), ending))
+      await journal.replay(ending => this.#takeLate(ending))
     } catch (error) {
       log.warn({ owed: journal.size, err: error }, 'the books are still away')
     }
@@ -137,6 +138,13 @@ class BooksWithJournal implements Books {
     this.#catchUpLater()
   }
 
+  /** Throws what the journal reports to a person, when the books refuse the end itself. */
+  async #takeLate(ending: CallEnd): Promise<void> {
+    const committed = await commitEnd(this.#parts.database, ending, 'late')
+    if (isRefused(committed)) throw new Error(`the books refuse it: ${committed.guard}`)
+    this.#noteCommitted(committed, ending)
+  }
+
   #catchUpLater(): void {
     if (this.#isClosed || this.#catching !== undefined) return
     this.#catching = this.#parts.clock.after(catchUpEveryMs, () => {
@@ -157,6 +165,11 @@ class BooksWithJournal implements Books {
     const uncollected = charge.cost - settled.charged
     if (uncollected > 0n) metrics.uncollectedUsd.inc(Number(uncollected) / 1e9)
   }
+}
+
+/** Undone, and not because it had been done before: that is what call ids are for. */
+function isRefused(committed: Committed): committed is Extract<Committed, { done: false }> {
+  return !committed.done && committed.guard !== 'ended_already'
 }
 
 /** One transaction: the hold's end, the call's row with its attempts, and the owners of what was made upstream. */

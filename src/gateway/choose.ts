@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Condition, Slot } from '../coordination/coordinator.ts'
 import { Fault } from '../lib/fault.ts'
 import { type Candidate, hasRoom, type Readiness, readinessOf, restsFromModel, restsUntilMs, whyNot } from '../upstreams/account.ts'
-import { afterNothing, aged, withProbe } from '../upstreams/rest.ts'
+import { aged, withoutProbe, withProbe } from '../upstreams/rest.ts'
 import { isSlow, leastBad, leastLoaded } from '../upstreams/select.ts'
 import type { Admission } from './admit.ts'
 import { beside, sureSlot } from './beside.ts'
@@ -24,7 +24,7 @@ export interface Nobody {
   readonly restEndsInMs: number | undefined
 }
 
-type Parts = Pick<Gateway, 'coordinator' | 'clock' | 'chance' | 'settings' | 'closing' | 'log' | 'metrics'>
+type Parts = Pick<Gateway, 'directory' | 'coordinator' | 'clock' | 'chance' | 'settings' | 'closing' | 'log' | 'metrics'>
 
 /** Chooses accounts for the attempts of one call, in the order of SPEC 1.5. Remembers whom it already gave. */
 export class Chooser {
@@ -71,16 +71,26 @@ export class Chooser {
   }
 
   async #candidates(scope: 'untried' | 'tried too' = 'untried'): Promise<Candidate[]> {
-    const servers = scope === 'untried' ? this.#servers.filter(({ account }) => !this.#tried.has(account.id)) : this.#servers
+    const servers = this.#now().filter(({ account }) => scope === 'tried too' || !this.#tried.has(account.id))
     const conditions = await this.#parts.coordinator.conditions(servers.map(({ account }) => account.id))
     return servers.map((server, i) => ({ ...server, condition: this.#forThisCall(server, conditions[i]!) }))
+  }
+
+  /** As the operator has them now: while a call stood in line an account may have got another key, or gone. */
+  #now(): Server[] {
+    const { accounts } = this.#parts.directory.snapshot()
+    return this.#servers.flatMap(({ account, model }) => {
+      const now = accounts.get(account.id)
+      return now === undefined ? [] : [{ account: now, model }]
+    })
   }
 
   #forThisCall({ account }: Server, condition: Condition): Condition {
     const { clock, settings } = this.#parts
     const now = aged(condition, clock.nowMs(), settings.recordHalfLifeMs)
     const untilMs = this.#overRate.get(account.id)
-    return untilMs === undefined ? now : { ...now, restingUntilMs: Math.max(now.restingUntilMs, untilMs) }
+    if (untilMs !== undefined && untilMs <= clock.nowMs()) this.#overRate.delete(account.id)
+    return untilMs === undefined || untilMs <= clock.nowMs() ? now : { ...now, restingUntilMs: Math.max(now.restingUntilMs, untilMs) }
   }
 
   /** The account whose prompt cache is warm; if it is only full, a short wait for it is worth the while. */
@@ -108,12 +118,19 @@ export class Chooser {
     const nowMs = this.#parts.clock.nowMs()
     const ready = new Map(candidates.map(candidate => [candidate, readinessOf(candidate, nowMs)]))
     const of = (...wanted: Readiness[]) => candidates.filter(candidate => wanted.includes(ready.get(candidate)!))
-    const best =
-      leastLoaded(of('free', 'probe'), this.#parts.chance) ??
-      (of('full').length === 0 ? leastBad(of('circuit').filter(hasRoom), this.#parts.chance) : undefined)
+    const best = leastLoaded(of('free', 'probe'), this.#parts.chance) ?? (await this.#leastBad(of('circuit').filter(hasRoom)))
     if (best === undefined) return undefined
     // Another call was quicker: look again.
     return (await this.#take(best, ready.get(best)!)) ?? 'again'
+  }
+
+  /** Only when all of the pool is out by circuit: beside one that is well, an open circuit is left alone. */
+  async #leastBad(failing: readonly Candidate[]): Promise<Candidate | undefined> {
+    if (failing.length === 0) return undefined
+    const nowMs = this.#parts.clock.nowMs()
+    const all = await this.#candidates('tried too')
+    const isAllOut = all.every(candidate => ['circuit', 'probe', 'disabled'].includes(readinessOf(candidate, nowMs)))
+    return isAllOut ? leastBad(failing, this.#parts.chance) : undefined
   }
 
   async #inLine(candidates: readonly Candidate[]): Promise<Chosen | 'again' | undefined> {
@@ -121,19 +138,17 @@ export class Chooser {
     if (!candidates.some(candidate => readinessOf(candidate, nowMs) === 'full')) return undefined
     const eligible = candidates.filter(candidate => ['full', 'resting', 'circuit'].includes(readinessOf(candidate, nowMs)))
     // The line knows when an account may be used again, but neither models nor what this call would need.
-    return this.#waitFor(
-      eligible.filter(candidate => !restsFromModel(candidate, nowMs) && !this.#overRate.has(candidate.account.id)),
-      {},
-    )
+    const waking = eligible.filter(candidate => !restsFromModel(candidate, nowMs) && !this.#overRate.has(candidate.account.id))
+    return waking.length === 0 ? undefined : this.#waitFor(waking, {})
   }
 
   async #take(candidate: Candidate, readiness: Readiness): Promise<Chosen | undefined> {
-    const { account, model } = candidate
-    if (readiness !== 'probe') return (await this.#mayRate(candidate)) ? this.#chosen({ account, model }) : undefined
+    const { account } = candidate
+    if (readiness !== 'probe') return this.#chosen(candidate)
     if (!(await this.#claimProbe(account.id))) return undefined
     let chosen: Chosen | undefined
     try {
-      chosen = (await this.#mayRate(candidate)) ? await this.#chosen({ account, model }) : undefined
+      chosen = await this.#chosen(candidate)
     } finally {
       // A mark that nobody takes back would keep the account out for ever.
       if (chosen === undefined) await this.#unclaimProbe(account.id)
@@ -141,9 +156,12 @@ export class Chooser {
     return chosen
   }
 
-  async #chosen(server: Server): Promise<Chosen | undefined> {
-    const slot = await this.again(server)
-    return slot && { server, slot }
+  /** The slot first, the rate second: what another call was quicker to take must not cost this one its share. */
+  async #chosen(candidate: Candidate): Promise<Chosen | undefined> {
+    const slot = await this.again(candidate)
+    if (slot === undefined) return undefined
+    const chosen = await this.#unlessOverRate(candidate, slot)
+    return chosen === 'again' ? undefined : chosen
   }
 
   /** One probe at a time: whoever finds the mark already set is too late. */
@@ -157,7 +175,7 @@ export class Chooser {
   }
 
   async #unclaimProbe(accountId: string): Promise<void> {
-    await beside('taking back the mark of a probe', this.#parts.log, () => this.#parts.coordinator.change(accountId, afterNothing))
+    await beside('taking back the mark of a probe', this.#parts.log, () => this.#parts.coordinator.change(accountId, withoutProbe))
   }
 
   async #waitFor(

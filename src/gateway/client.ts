@@ -166,6 +166,7 @@ export class Client {
     const body = Buffer.from(JSON.stringify(fault.body))
     const { 'content-length': length = 0, 'transfer-encoding': framing } = this.request.headers
     if (this.request.complete || (framing === undefined && Number(length) <= skippedBytesMax)) {
+      this.#skipRest()
       return this.answer(status, headers, body)
     }
     this.#answerBeforeEnd(status, { ...headers, connection: 'close' }, body)
@@ -205,6 +206,15 @@ export class Client {
     this.request.once('end', end)
     this.request.once('close', end)
     this.request.resume()
+  }
+
+  /** The rest of the body is skipped to keep the connection, but not for long: slowness may be why it is refused. */
+  #skipRest(): void {
+    const { request } = this
+    if (request.complete) return
+    const timer = this.#clock.after(skippingMs, () => request.socket.destroy())
+    request.once('close', () => timer[Symbol.dispose]())
+    request.resume()
   }
 
   get #failedId(): string {

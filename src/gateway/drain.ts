@@ -113,7 +113,7 @@ async function drainUnanswered(tried: Tried & { readonly slot: Slot }, admission
     await slot[Symbol.asyncDispose]()
     if (fault.name === 'aborted') {
       closeRow(row, attempt, fault, gateway.clock.elapsedMs() - startedMs)
-      await changeCondition(server, afterNothing, gateway)
+      await changeCondition(server, condition => afterNothing(condition, row.beganAtMs), gateway)
     } else {
       await judge(beginning, tried, gateway)
     }

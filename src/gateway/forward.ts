@@ -5,7 +5,7 @@ import { spliceBody } from '../protocols/splice.ts'
 import { Attempt, type Beginning } from '../upstreams/attempt.ts'
 import type { Outbound } from '../upstreams/egress.ts'
 import { endpointOf } from '../upstreams/endpoint.ts'
-import { afterAnswer, afterFault, afterNothing } from '../upstreams/rest.ts'
+import { afterAnswer, afterFault, afterFirstEvent, afterNothing } from '../upstreams/rest.ts'
 import { type AttemptFault, attemptFaults } from '../upstreams/verdict.ts'
 import type { AttemptRow } from '../usage/record.ts'
 import type { Admission } from './admit.ts'
@@ -89,7 +89,7 @@ async function tryOne(server: Server, slot: Slot, trying: Trying): Promise<Reply
     } else {
       attempt.abort()
       closeRow(row, attempt, { name: 'aborted', status: null }, gateway.clock.elapsedMs() - startedMs)
-      await changeCondition(server, afterNothing, gateway)
+      await changeCondition(server, condition => afterNothing(condition, row.beganAtMs), gateway)
     }
     throw client.left.reason
   }
@@ -157,9 +157,15 @@ export async function judge(
   row.durationMs = Math.round(clock.elapsedMs() - startedMs)
   row.answered = beginning.kind !== 'refusal'
   metrics.attempts.inc({ account: server.account.name, ended: beginning.kind === 'refusal' ? 'refused' : 'answered' })
-  const answered = { sentAtMs: row.beganAtMs, firstEventMs: beginning.kind === 'stream' ? attempt.firstEventMs : undefined }
-  await changeCondition(server, beginning.kind === 'refusal' ? afterNothing : condition => afterAnswer(condition, answered), gateway)
+  await changeCondition(server, condition => begun(condition, beginning, { attempt, row }), gateway)
   return undefined
+}
+
+/** A whole answer is a success; of a stream only its end will tell. */
+function begun(condition: Condition, { kind }: Beginning, { attempt, row }: Pick<Tried, 'attempt' | 'row'>): Condition {
+  if (kind === 'refusal') return afterNothing(condition, row.beganAtMs)
+  if (kind === 'json') return afterAnswer(condition, row.beganAtMs)
+  return afterFirstEvent(condition, attempt.firstEventMs ?? 0)
 }
 
 export function closeRow(row: Writable<AttemptRow>, attempt: Attempt, fault: AttemptFault, durationMs: number): void {
@@ -237,6 +243,7 @@ async function pause(ms: number, client: Client, { clock, closing }: Gateway): P
     client.left.addEventListener('abort', left)
     closing.addEventListener('abort', stopped)
     if (client.left.aborted) left()
+    else if (closing.aborted) stopped()
   })
 }
 

@@ -1,5 +1,5 @@
 import type { Fault } from '../lib/fault.ts'
-import { errorEvent, failedEvent, wholeEvent } from '../protocols/openai-events.ts'
+import { errorEvent, failedEvent, wholeEvents } from '../protocols/openai-events.ts'
 
 /** How a stream that has only had comments so far tells what would have been an HTTP answer of its own. */
 export interface Telling {
@@ -20,9 +20,9 @@ export function refusalEvents(fault: Fault, telling: Telling): Buffer[] {
   return failure({ code, failedCode, message, param, type }, telling)
 }
 
-/** What the upstream answered whole: a refusal in its own words, or a response, as the one event that ends it. */
+/** What the upstream answered whole: a refusal in its own words, or a response, as the events that begin and end it. */
 export function answerEvents(status: number, body: Buffer, telling: Telling): Buffer[] {
-  if (status < 300) return [wholeEvent(body)]
+  if (status < 300) return wholeEvents(body)
   const { code, message, param, type } = errorIn(body)
   // Without a code clients would try again what can only be refused again.
   return failure({ code, failedCode: code ?? 'invalid_prompt', message, param, type }, telling)

@@ -5,7 +5,7 @@ import { textBytesOfBody } from '../protocols/openai-usage.ts'
 import type { AnswerError, AnswerFacts } from '../protocols/protocol.ts'
 import { dataOf } from '../protocols/sse.ts'
 import type { EventSink, StreamEnd } from '../upstreams/attempt.ts'
-import { afterFault } from '../upstreams/rest.ts'
+import { afterAnswer, afterFault } from '../upstreams/rest.ts'
 import type { AttemptFaultName } from '../upstreams/verdict.ts'
 import type { Admission } from './admit.ts'
 import type { Client } from './client.ts'
@@ -94,6 +94,7 @@ class StreamRelay implements EventSink {
   #client: Client | undefined
   #textBytes = 0
   #lastEvent: Buffer | undefined
+  #events = 0
   #lifecycle: Buffer | undefined
   #error: AnswerError | undefined
   #isEmpty = true
@@ -146,6 +147,8 @@ class StreamRelay implements EventSink {
       const nowMs = clock.nowMs()
       const when = { nowMs, sentAtMs: row.beganAtMs }
       await changeCondition(server, condition => afterFault(condition, blame, server.model, { ...settings, ...when }), gateway)
+    } else {
+      await changeCondition(server, condition => afterAnswer(condition, row.beganAtMs), gateway)
     }
     return this.#outcome(fault)
   }
@@ -153,6 +156,8 @@ class StreamRelay implements EventSink {
   event(raw: Buffer, type: string): boolean {
     const terminal = this.#terminal
     if (terminal !== undefined) return this.#tail(raw, terminal)
+    // Clients stop reading at this marker. Without an end before it, they would take what they have for the whole answer.
+    if (isDone(raw, type)) return true
     const kind = kindOf(type)
     let bytes = raw
     if (kind !== 'error') this.#isEmpty = false
@@ -163,9 +168,10 @@ class StreamRelay implements EventSink {
     } else {
       if (this.#isAlias) bytes = renameModel(raw, this.#model)
       if (kind === 'lifecycle') this.#lifecycle = bytes
-      else return this.#end(raw, bytes)
+      else return this.#end(raw, bytes, kind)
     }
     this.#lastEvent = raw
+    this.#events += 1
     return this.#write(bytes)
   }
 
@@ -180,9 +186,10 @@ class StreamRelay implements EventSink {
     return false
   }
 
-  #end(raw: Buffer, bytes: Buffer): boolean {
+  #end(raw: Buffer, bytes: Buffer, kind: string): boolean {
     try {
-      this.#terminal = { facts: readAnswer(dataOf(raw)), events: [bytes], bytes: 0 }
+      const facts = readAnswer(dataOf(raw))
+      this.#terminal = { facts: { ...facts, status: facts.status ?? kind }, events: [bytes], bytes: 0 }
       this.#terminated?.()
     } catch {
       // An end that cannot be read is none: what it used nobody knows, and the client could not read it either.
@@ -215,11 +222,11 @@ class StreamRelay implements EventSink {
       return { ...shared, facts, fault: undefined, error: undefined, last: { kind: 'events', events } }
     }
     const error = fault === undefined ? this.#saidOfCall : undefined
-    const lastSequence = this.#lastEvent === undefined ? undefined : sequenceOf(this.#lastEvent)
+    const lastSequence = this.#lastEvent === undefined ? -1 : (sequenceOf(this.#lastEvent) ?? this.#events - 1)
     const last = {
       kind: 'failure',
       fault: new Fault('upstream_cut'),
-      nextSequence: (lastSequence ?? -1) + 1,
+      nextSequence: lastSequence + 1,
       lifecycle: this.#lifecycle && dataOf(this.#lifecycle),
       model: this.#model,
       said: error,
@@ -227,6 +234,13 @@ class StreamRelay implements EventSink {
     return { ...shared, facts: undefined, fault, error, last }
   }
 }
+
+/** `data: [DONE]`, which some servers send after the end, and some instead of it. */
+function isDone(raw: Buffer, type: string): boolean {
+  return type === '' && raw.length < doneBytesMax && dataOf(raw).trim() === '[DONE]'
+}
+
+const doneBytesMax = 64
 
 function errorIn(raw: Buffer): AnswerError | undefined {
   try {

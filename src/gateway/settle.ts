@@ -1,4 +1,4 @@
-import { costOf, type PriceVersion, type Usage } from '../ledger/price.ts'
+import { costOf, type Usage } from '../ledger/price.ts'
 import { newId } from '../lib/id.ts'
 import { noUsage } from '../usage/record.ts'
 import type { Admission } from './admit.ts'
@@ -25,7 +25,7 @@ export async function settle(
   const end = callEnd(outcome, admission, how, gateway)
   admission.handOver() // Only now: until then the hold is released if anything goes wrong.
   await gateway.books.end(end)
-  if (outcome !== undefined && end.charge !== undefined) await correctRates(admission, outcome, gateway)
+  if (outcome !== undefined) await correctRates(admission, outcome, gateway)
 }
 
 function callEnd(outcome: Outcome | undefined, admission: Admission, how: 'heard' | 'client_left', gateway: Parts): CallEnd {
@@ -68,7 +68,9 @@ function price(outcome: Outcome, admission: Admission, how: 'heard' | 'client_le
   const atMs = receipt.beganAtMs
   const model = said !== undefined && priceBook.resolve(said, atMs) !== undefined ? said : server.model
   const tier = outcome.facts?.serviceTier ?? tierAsked(admission, server.account.defaultTier)
-  const version: PriceVersion | undefined = priceBook.find({ model, tier, contextTokens: usage.inputTokens, atMs })
+  // What the group gave away when it was asked for is not charged by what it turned out to be.
+  const isGivenAway = group.unpriced === 'free' && priceBook.resolve(server.model, atMs) === undefined
+  const version = isGivenAway ? undefined : priceBook.find({ model, tier, contextTokens: usage.inputTokens, atMs })
   receipt.accountId = server.account.id
   receipt.servedModel = said ?? server.model
   receipt.tier = tier

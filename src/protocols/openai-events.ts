@@ -104,12 +104,20 @@ export function renameModelInBody(body: Buffer, to: string, from: string | null 
 /** What fills a silence: a comment, invisible to every client (PROTOCOL.md 9.3). */
 export const comment = Buffer.from(':\n\n')
 
-/** A JSON answer as the one event of a stream that ends it. Its bytes stay as they are, but for line ends: an event's data is one line. */
-export function wholeEvent(body: Buffer): Buffer {
-  const { status } = readAnswerBody(body)
+/**
+ * A JSON answer as a stream: its beginning, without which clients' accumulators fail, and its end, in which the bytes stay as
+ * they are, but for line ends: an event's data is one line.
+ */
+export function wholeEvents(body: Buffer): Buffer[] {
+  const parsedBody = parsed(body)
+  const { status } = factsOf(parsedBody)
   const type = `response.${status === 'incomplete' || status === 'failed' ? status : 'completed'}`
   const response = body.toString().replace(/[\r\n]+/g, ' ')
-  return Buffer.from(`event: ${type}\ndata: {"type":"${type}","sequence_number":0,"response":${response}}\n\n`)
+  const begun = { ...parsedBody, status: 'in_progress', output: [], usage: null }
+  return [
+    event('response.created', { type: 'response.created', sequence_number: 0, response: begun }),
+    Buffer.from(`event: ${type}\ndata: {"type":"${type}","sequence_number":1,"response":${response}}\n\n`),
+  ]
 }
 
 export interface FailedEvent {

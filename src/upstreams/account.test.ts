@@ -56,18 +56,16 @@ test('a rest ends when the account’s and the model’s are both over', () => {
   expect(restsUntilMs(candidate('a', { restingUntilMs: past, modelRests: { other: soon } }), nowMs)).toBeUndefined()
 })
 
-test('each account’s reason is told, of five at most', () => {
-  const all = [
-    candidate('one', { restingUntilMs: soon }),
-    candidate('two', { outSinceMs: past, probeAtMs: soon }),
-    candidate('three', { circuitSinceMs: past, probeAtMs: soon }),
-    candidate('four', { taken: 10 }),
-    candidate('five', { disabled: true }),
-    candidate('six', {}),
-    candidate('seven', {}),
-  ]
-  expect(whyNot(all, nowMs)).toBe(
-    'one resting until 2026-11-22T10:00:01.000Z, two out of quota, three failing, next probe at 2026-11-22T10:00:01.000Z, four busy, five disabled and 2 more',
+test('reasons are counted, the soonest of each is told, and no account is named', () => {
+  const resting = [candidate('one', { restingUntilMs: soon + 5000 }), candidate('two', { restingUntilMs: soon })]
+  const out = candidate('three', { outSinceMs: past, probeAtMs: soon })
+  const failing = candidate('four', { circuitSinceMs: past, probeAtMs: soon })
+  const others = [candidate('five', { taken: 10 }), candidate('six', { disabled: true })]
+  const soonText = '2026-11-22T10:00:01.000Z'
+  expect(whyNot(resting.slice(1), nowMs)).toBe(`resting until ${soonText}`)
+  expect(whyNot(resting, nowMs)).toBe(`all resting until ${soonText}`)
+  expect(whyNot([...resting, out, failing, ...others], nowMs)).toBe(
+    `2 resting until ${soonText}, 1 out of quota, 1 failing, next probe at ${soonText}, 1 busy, 1 disabled`,
   )
 })
 

@@ -56,14 +56,28 @@ export function restsUntilMs({ model, condition }: Candidate, nowMs: number): nu
   return untilMs > nowMs ? untilMs : undefined
 }
 
-/** Why nobody can take the call, for a person: each account's reason, at most five of them. */
+/**
+ * Why nobody can take the call: "all resting until …", "2 resting until …, 1 out of quota". How many and why is the client's to
+ * know; what the accounts are called is the operator's.
+ */
 export function whyNot(candidates: readonly Candidate[], nowMs: number): string {
-  const shown = candidates.slice(0, reasonsMax).map(candidate => `${candidate.account.name} ${reasonOf(candidate, nowMs)}`)
-  const more = candidates.length - shown.length
-  return shown.join(', ') + (more > 0 ? ` and ${more} more` : '')
+  const byReason = Map.groupBy(candidates, candidate => kindOfReason(readinessOf(candidate, nowMs)))
+  const parts = [...byReason].map(([, alike]) => {
+    const first = alike.reduce((a, b) => (endOf(b, nowMs) < endOf(a, nowMs) ? b : a))
+    const count = candidates.length === 1 ? '' : byReason.size === 1 ? 'all ' : `${alike.length} `
+    return count + reasonOf(first, nowMs)
+  })
+  return parts.join(', ')
 }
 
-const reasonsMax = 5
+function kindOfReason(readiness: Readiness): Readiness {
+  return readiness === 'probe' ? 'circuit' : readiness
+}
+
+/** The first to end is the one that counts. */
+function endOf(candidate: Candidate, nowMs: number): number {
+  return restsUntilMs(candidate, nowMs) ?? candidate.condition.probeAtMs
+}
 
 function reasonOf(candidate: Candidate, nowMs: number): string {
   const { condition } = candidate

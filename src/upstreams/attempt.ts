@@ -97,7 +97,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     try {
       egress.send(outbound, this)
     } catch (error) {
-      this.#fail('egress_forbidden', error)
+      this.#fail(error instanceof EgressForbidden ? 'egress_forbidden' : 'gateway', error)
     }
   }
 
@@ -152,7 +152,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.upstreamRequestId = typeof id === 'string' ? id.slice(0, 200) : undefined
     const isStream = String(headers['content-type'] ?? '').startsWith('text/event-stream')
     if (status >= 300) this.#mode = 'refusal'
-    else if (isStream && !this.#streams) this.#fail('body_malformed', 'an event stream was not asked for')
+    else if (isStream && !this.#streams) this.#abortWith('body_malformed', 'an event stream was not asked for')
     else if (isStream) this.#mode = 'stream'
     else this.#mode = 'json'
     if (this.#mode === 'json' || this.#mode === 'refusal') this.#waitFor('body_cut', this.#settings.betweenBytesTimeoutMs)
@@ -160,6 +160,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#mode === 'stream') return this.#readEvents(controller, chunk)
+    if (this.#mode === 'over') return
     this.#bodyBytes += chunk.length
     if (this.#mode === 'refusal' && this.#bodyBytes > refusalBytesMax) return
     if (this.#mode === 'json' && this.#bodyBytes > this.#settings.answerBytesMax) return this.abort('body_too_large')

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { type Condition, calm } from '../coordination/coordinator.ts'
-import { afterAnswer, afterFault, afterNothing, type RestSettings, resting, resumed, withProbe } from './rest.ts'
+import { afterAnswer, afterFault, afterFirstEvent, afterNothing, type RestSettings, resting, resumed, withProbe } from './rest.ts'
 import type { AttemptFault, AttemptFaultName } from './verdict.ts'
 
 const settings: RestSettings = {
@@ -31,7 +31,13 @@ function newAccount(condition: Condition = calm) {
     },
     answers({ sentAtMs = now, firstEventMs = 100 }: { sentAtMs?: number; firstEventMs?: number | null } = {}) {
       now = Math.max(now, sentAtMs) + 1000
-      account.condition = afterAnswer(account.condition, { sentAtMs, firstEventMs: firstEventMs ?? undefined })
+      if (firstEventMs !== null) account.begins(firstEventMs)
+      account.condition = afterAnswer(account.condition, sentAtMs)
+      return account
+    },
+    /** A stream begins; whether it comes to its end is another matter. */
+    begins(firstEventMs: number) {
+      account.condition = afterFirstEvent(account.condition, firstEventMs)
       return account
     },
     /** Passes the rest. */
@@ -191,8 +197,38 @@ test.for(harmless)('%s never counts against the account', name => {
 })
 
 test('a probe that came to nothing lets the next one go', () => {
-  expect(afterNothing(withProbe(calm)).probing).toBe(false)
+  expect(afterNothing(withProbe(calm), start).probing).toBe(false)
   expect(newAccount(withProbe(calm)).fails('aborted').condition.probing).toBe(false)
+})
+
+test('an older call that comes to nothing does not take back the mark of a probe', () => {
+  const account = newAccount()
+  for (let n = 0; n < 5; n++) account.fails('server')
+  const probing = withProbe(account.condition)
+  expect(afterNothing(probing, start).probing).toBe(true)
+  expect(afterNothing(probing, account.now).probing).toBe(false)
+})
+
+test('an account that breaks off every stream it begins has its circuit opened, and no beginning closes it', () => {
+  const account = newAccount()
+  for (let n = 0; n < 5; n++) account.begins(100).fails('stream_cut')
+  expect(account.condition.circuitSinceMs).toBe(account.now)
+  account.rests()
+  account.condition = withProbe(account.condition)
+  expect(account.begins(100).condition).toMatchObject({ probing: true, circuitSinceMs: expect.any(Number) })
+})
+
+test('where clients make up the names of models, what is remembered of them stays small', () => {
+  let { condition } = newAccount()
+  for (let n = 0; n < 300; n++) {
+    condition = afterFault(condition, { name: 'model_not_found', status: 404 }, `m${n}`, { ...settings, nowMs: start, sentAtMs: start })
+  }
+  expect(Object.keys(condition.modelRests)).toHaveLength(100)
+  expect(condition.modelRests['m299']).toBeDefined()
+  const long = 'm'.repeat(1_000_000)
+  expect(
+    afterFault(calm, { name: 'model_not_found', status: 404 }, long, { ...settings, nowMs: start, sentAtMs: start }).modelRests,
+  ).toEqual({})
 })
 
 test('time to first token is averaged over streams alone', () => {

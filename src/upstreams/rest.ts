@@ -28,18 +28,18 @@ export interface Sent {
   readonly sentAtMs: number
 }
 
-export interface Answered extends Sent {
-  /** Until the first event of a stream. Undefined for JSON, which comes when all of it has been made. */
-  readonly firstEventMs: number | undefined
+/** A stream has begun. That says how fast the account is, not yet that it is well: some break off every stream they begin. */
+export function afterFirstEvent(condition: Condition, firstEventMs: number): Condition {
+  const mean = condition.firstEventMs
+  return { ...condition, firstEventMs: mean === null ? firstEventMs : averaged(mean, firstEventMs, firstEventWeight) }
 }
 
-/** An attempt was answered: whatever kept the account out when it was sent is over. */
-export function afterAnswer(condition: Condition, { sentAtMs, firstEventMs }: Answered): Condition {
+/** An answer came to its end: whatever kept the account out when the attempt was sent is over. */
+export function afterAnswer(condition: Condition, sentAtMs: number): Condition {
   const counted = {
     ...condition,
     successRate: averaged(condition.successRate, 1, successWeight),
     recentAttempts: condition.recentAttempts + 1,
-    firstEventMs: afterFirstEvent(condition.firstEventMs, firstEventMs),
   }
   if (isOlder(condition, sentAtMs)) return counted
   return {
@@ -88,7 +88,7 @@ export function afterFault(
       return { ...rests(Math.max(fault.askedMs ?? 0, restMs), 'overloaded'), overloads }
     }
     case 'model_not_found':
-      return { ...before, modelRests: { ...liveRests(condition, nowMs), [model]: nowMs + rest.modelRestMs } }
+      return { ...before, modelRests: withModelRest(condition, model, { nowMs, untilMs: nowMs + rest.modelRestMs }) }
     default:
       return isNews && attemptFaults[fault.name].blames ? afterFailure(before, fault, nowMs, rest) : before
   }
@@ -105,9 +105,14 @@ export function aged(condition: Condition, nowMs: number, halfLifeMs: number): C
   return { ...condition, successRate: 1 - (1 - successRate) * kept, firstEventMs: firstEventMs === null ? null : firstEventMs * kept }
 }
 
-/** An attempt ended without saying anything about the account: the client left, or sent nonsense. */
-export function afterNothing(condition: Condition): Condition {
-  return condition.probing ? { ...condition, probing: false } : condition
+/** An attempt ended without saying anything about the account: the client left, or sent nonsense. An older one was no probe. */
+export function afterNothing(condition: Condition, sentAtMs: number): Condition {
+  return condition.probing && !isOlder(condition, sentAtMs) ? withoutProbe(condition) : condition
+}
+
+/** The probe was never sent: the mark is taken back. */
+export function withoutProbe(condition: Condition): Condition {
+  return { ...condition, probing: false }
 }
 
 /** A call goes out to see whether the account is still out: nobody else does meanwhile. */
@@ -143,11 +148,6 @@ function isOlder({ restingSinceMs, outSinceMs, circuitSinceMs }: Condition, sent
   return sentAtMs < Math.max(restingSinceMs, outSinceMs ?? 0, circuitSinceMs ?? 0)
 }
 
-function afterFirstEvent(mean: number | null, newestMs: number | undefined): number | null {
-  if (newestMs === undefined) return mean
-  return mean === null ? newestMs : averaged(mean, newestMs, firstEventWeight)
-}
-
 function afterFailure(condition: Condition, fault: AttemptFault, nowMs: number, rest: RestSettings): Condition {
   const failures = condition.failures + 1
   const successRate = averaged(condition.successRate, 0, successWeight)
@@ -169,7 +169,17 @@ function averaged(mean: number, next: number, weight: number): number {
   return mean + (next - mean) * weight
 }
 
+/** Where nothing lists the models, clients make up their names: neither their number nor their length may grow with that. */
+const modelRestsMax = 100
+const modelNameMax = 200
+
 /** Rests that are over are dropped, so that the record stays small. */
-function liveRests({ modelRests }: Condition, nowMs: number): Record<string, number> {
-  return Object.fromEntries(Object.entries(modelRests).filter(([, untilMs]) => untilMs > nowMs))
+function withModelRest(
+  { modelRests }: Condition,
+  model: string,
+  { nowMs, untilMs }: { nowMs: number; untilMs: number },
+): Record<string, number> {
+  if (model.length > modelNameMax) return { ...modelRests }
+  const live = Object.entries(modelRests).filter(([name, until]) => until > nowMs && name !== model)
+  return Object.fromEntries([...live.slice(1 - modelRestsMax), [model, untilMs]])
 }
