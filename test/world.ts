@@ -121,15 +121,8 @@ async function populate(
   async function addUser(draft: Partial<UserDraft> = {}, balance = options.balance ?? '100'): Promise<User> {
     const made = makeUser({ ...userDraft, email: `user${Math.random().toString(36).slice(2)}@example.com`, ...draft }, clock.nowMs())
     await commit(made.steps)
-    if (balance !== '0') {
-      await ledger.credit({
-        walletId: made.entity.walletId,
-        amount: parseUsd(balance),
-        reference: made.entity.id,
-        reason: 'test',
-        author: 'test',
-      })
-    }
+    const { walletId, id: reference } = made.entity
+    if (balance !== '0') await ledger.credit({ walletId, amount: parseUsd(balance), reference, reason: 'test', author: 'test' })
     return made.entity
   }
 
@@ -144,7 +137,6 @@ async function populate(
 
   const user = await addUser({ email: 'dev@example.com', ...options.user })
   const { secret } = await addKey(user, options.keyDraft)
-  const read = (sql: string) => database.report(statement(sql))
 
   return {
     ...ground,
@@ -157,21 +149,27 @@ async function populate(
     addUser,
     addKey,
     changeAccount: (account, change) => commit(changeAccount({ ...account, ...change }, seal)),
-    async balance(of = user) {
-      const found = await ledger.free(of.walletId)
-      if (found === undefined) throw new Error('no such wallet')
-      return found
-    },
-    async rows() {
-      await headgate.gateway.recorder.flush()
-      return read('select * from calls order by id')
-    },
-    async attempts() {
-      await headgate.gateway.recorder.flush()
-      return read('select * from attempts order by call_id, number')
-    },
+    balance: (of = user) => balanceOf(of, headgate),
+    ...booksOf(headgate, database),
     conditions: () => headgate.gateway.coordinator.conditions(accounts.map(({ entity }) => entity.id)),
     quiet: () => quiet(headgate, database),
+  }
+}
+
+async function balanceOf(user: User, { gateway }: Headgate): Promise<{ balance: bigint; held: bigint }> {
+  const found = await gateway.ledger.free(user.walletId)
+  if (found === undefined) throw new Error('no such wallet')
+  return found
+}
+
+function booksOf({ gateway }: Headgate, database: Database): Pick<World, 'rows' | 'attempts'> {
+  const read = async (sql: string) => {
+    await gateway.recorder.flush()
+    return database.report(statement(sql))
+  }
+  return {
+    rows: () => read('select * from calls order by id'),
+    attempts: () => read('select * from attempts order by call_id, number'),
   }
 }
 

@@ -41,17 +41,9 @@ interface Draining {
 export function openDrain(settings: DrainSettings, clock: Clock, gateway: () => Gateway): Drain {
   const draining = new Set<Draining>()
 
-  /** Makes room for one more of this user's: the oldest of theirs goes first, then the oldest of all. */
-  function makeRoom({ user }: Admission['principal']): void {
-    const reading = [...draining].filter(({ isCut }) => !isCut)
-    const ofUser = reading.filter(({ userId }) => userId === user.id)
-    if (ofUser.length >= Math.max(user.concurrency, 1)) ofUser[0]!.cut()
-    else if (reading.length >= settings.drainsMax) reading[0]!.cut()
-  }
-
   function take(admission: Admission, abort: () => void, run: () => Promise<void>): void {
     const { principal, offer } = admission
-    makeRoom(principal)
+    makeRoom(draining, principal, settings.drainsMax)
     const done = run()
       .catch(error => unsettled(error, admission, gateway()))
       .finally(() => {
@@ -99,6 +91,14 @@ export function openDrain(settings: DrainSettings, clock: Clock, gateway: () => 
       await this.idle()
     },
   }
+}
+
+/** For one more of this user's: the oldest of theirs goes first, then the oldest of all. */
+function makeRoom(draining: ReadonlySet<Draining>, { user }: Admission['principal'], drainsMax: number): void {
+  const reading = [...draining].filter(({ isCut }) => !isCut)
+  const ofUser = reading.filter(({ userId }) => userId === user.id)
+  if (ofUser.length >= Math.max(user.concurrency, 1)) ofUser[0]!.cut()
+  else if (reading.length >= drainsMax) reading[0]!.cut()
 }
 
 /** No further attempt is begun: nobody waits for the answer any more. */

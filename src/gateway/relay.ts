@@ -49,7 +49,7 @@ type Parts = Pick<Gateway, 'clock' | 'coordinator' | 'drain' | 'live' | 'log' | 
 /** Streams all but the last event, or takes the whole answer. The account's slot is back when this returns. */
 export async function relay(reply: Reply, admission: Admission, client: Client, gateway: Parts): Promise<Outcome> {
   const { receipt } = admission
-  receipt.firstTokenMs = Math.round(gateway.clock.elapsedMs() - receipt.startedMs)
+  if (reply.beginning.kind !== 'refusal') receipt.firstTokenMs = Math.round(gateway.clock.elapsedMs() - receipt.startedMs)
   if (reply.beginning.kind !== 'stream') {
     await reply.slot[Symbol.asyncDispose]()
     return wholeAnswer(reply, admission)

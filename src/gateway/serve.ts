@@ -66,13 +66,7 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     if (own !== undefined) return void serveOwn(own, response, { gateway, beside })
     const client = newClient(request, response, gateway)
     if (!responsesPaths.has(path) || request.method !== 'POST') return misdirected(client, path, gateway)
-    const call = handle(client, path, gateway)
-      .catch(error => {
-        gateway.log.error({ call: client.id, err: error }, 'a call could not be handled')
-        gateway.metrics.unauthenticated.inc({ fault: 'unforeseen' })
-        client.refuse(Fault.from(error), '')
-      })
-      .finally(() => serving.delete(call))
+    const call = handleSurely(client, path, gateway).finally(() => serving.delete(call))
     serving.add(call)
   }
 
@@ -89,10 +83,8 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
   })
   server.on('upgrade', (_, socket: Socket) => refuseUpgrade(socket, gateway.clock))
   server.on('clientError', (error, socket: Socket) => {
-    // In the middle of an answer a second one would be read as a part of it; one that was said whole may still leave.
     const answer = answering.get(socket)
-    if (answer?.headersSent && !answer.writableEnded) socket.destroy()
-    else if (answer?.headersSent && !answer.writableFinished) socket.destroySoon()
+    if (answer?.headersSent && !answer.writableFinished) endAfter(answer, socket)
     else refuseUnreadable(error, socket, gateway.clock)
   })
 
@@ -109,6 +101,23 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
       while (serving.size > 0) await Promise.all(serving)
     },
   }
+}
+
+/** Handling never rejects; if it does, that is our mistake, and the client hears of it. */
+async function handleSurely(client: Client, path: string, gateway: Gateway): Promise<void> {
+  try {
+    await handle(client, path, gateway)
+  } catch (error) {
+    gateway.log.error({ call: client.id, err: error }, 'a call could not be handled')
+    gateway.metrics.unauthenticated.inc({ fault: 'unforeseen' })
+    client.refuse(Fault.from(error), '')
+  }
+}
+
+/** In the middle of an answer a second one would be read as a part of it; one that was said whole may still leave. */
+function endAfter(answer: ServerResponse, socket: Socket): void {
+  if (answer.writableEnded) socket.destroySoon()
+  else socket.destroy()
 }
 
 function newClient(request: IncomingMessage, response: ServerResponse, { clock, settings, trustedProxies }: Gateway): Client {
