@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { type Condition, calm } from '../coordination/coordinator.ts'
-import { afterAnswer, afterFault, afterFirstEvent, afterNothing, type RestSettings, resting, resumed, withProbe } from './rest.ts'
+import { afterAnswer, afterFault, afterFirstEvent, afterNothing, aged, type RestSettings, resting, resumed, withProbe } from './rest.ts'
 import type { AttemptFault, AttemptFaultName } from './verdict.ts'
 
 const settings: RestSettings = {
@@ -206,7 +206,7 @@ test('an older call that comes to nothing does not take back the mark of a probe
   for (let n = 0; n < 5; n++) account.fails('server')
   const probing = withProbe(account.condition)
   expect(afterNothing(probing, start).probing).toBe(true)
-  expect(afterNothing(probing, account.now).probing).toBe(false)
+  expect(afterNothing(probing, account.now + 1).probing).toBe(false)
 })
 
 test('an account that breaks off every stream it begins has its circuit opened, and no beginning closes it', () => {
@@ -235,4 +235,14 @@ test('time to first token is averaged over streams alone', () => {
   const account = newAccount().answers({ firstEventMs: 1000 }).answers({ firstEventMs: 2000 })
   expect(account.condition.firstEventMs).toBe(1300)
   expect(account.answers({ firstEventMs: null }).condition.firstEventMs).toBe(1300)
+})
+
+test('what speaks against an account is forgotten while nobody uses it, half of it in a half-life', () => {
+  const bad: Condition = { ...calm, successRate: 0.6, firstEventMs: 8000, lastUsedMs: start, failures: 3 }
+  const after = (ms: number) => aged(bad, start + ms, 30_000)
+  expect(after(0)).toEqual(bad)
+  expect(after(30_000)).toEqual({ ...bad, successRate: 0.8, firstEventMs: 4000 })
+  expect(after(60_000)).toEqual({ ...bad, successRate: 0.9, firstEventMs: 2000 })
+  expect(after(-5)).toEqual(bad)
+  expect(aged(calm, start, 30_000)).toBe(calm)
 })

@@ -143,9 +143,12 @@ export function resting(condition: Condition, { nowMs, untilMs, why }: { nowMs: 
   return { ...condition, restingUntilMs: Math.max(condition.restingUntilMs, untilMs), restingSinceMs: nowMs, restingWhy: why }
 }
 
-/** Whether an attempt was sent before whatever keeps the account out now, so that it says nothing about that. */
+/**
+ * Whether an attempt was sent before whatever keeps the account out now, so that it says nothing about that. In the same
+ * millisecond counts as before: nobody is chosen at the moment when a rest begins, and a probe comes later.
+ */
 function isOlder({ restingSinceMs, outSinceMs, circuitSinceMs }: Condition, sentAtMs: number): boolean {
-  return sentAtMs < Math.max(restingSinceMs, outSinceMs ?? 0, circuitSinceMs ?? 0)
+  return sentAtMs <= Math.max(restingSinceMs, outSinceMs ?? 0, circuitSinceMs ?? 0)
 }
 
 function afterFailure(condition: Condition, fault: AttemptFault, nowMs: number, rest: RestSettings): Condition {

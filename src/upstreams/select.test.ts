@@ -22,6 +22,11 @@ const choices: readonly (readonly [string, Readonly<Record<string, Said>>, strin
   ['of equals without a limit the longest unused', { a: { lastUsedMs: 5, concurrency: 0 }, b: { lastUsedMs: 3, concurrency: -1 } }, 'b'],
   ['one that is not slow', { a: { firstEventMs: 4000 }, b: { firstEventMs: 500, taken: 1 } }, 'b'],
   ['not by small differences of time', { a: { firstEventMs: 900, lastUsedMs: 1 }, b: { firstEventMs: 200, lastUsedMs: 2 } }, 'a'],
+  [
+    'a probe that is due, when it was longest unused: its record keeps it from all other calls already',
+    { a: { lastUsedMs: 5 }, b: { successRate: 0.2, firstEventMs: 9000, circuitSinceMs: 1, lastUsedMs: 3 } },
+    'b',
+  ],
   ['one that fails less', { a: { successRate: 0.5 }, b: { successRate: 0.95, taken: 1 } }, 'b'],
   [
     'one that fails fast, and so is never busy, attracts nobody',

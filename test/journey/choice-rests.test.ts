@@ -13,10 +13,10 @@ function preferFirst(settings: Partial<Settings> = {}): Promise<World> {
   return openWorld({ accounts: [{ priority: 1 }, { priority: 2 }], user: { concurrency: 0 }, settings })
 }
 
-/** Waits for the moment from which the first account may be asked again. */
-async function untilMs(world: World, moment: 'restingUntilMs' | 'probeAtMs'): Promise<void> {
-  const [condition] = await world.conditions()
-  await until(() => Date.now() > condition![moment], `the ${moment} does not pass`)
+/** The time of the first account's rest, or until its next probe, goes by. */
+async function goesBy({ headgate, accounts }: World): Promise<void> {
+  const past = { restingUntilMs: Date.now() - 1, probeAtMs: Date.now() - 1 }
+  await headgate.gateway.coordinator.change(accounts[0]!.id, condition => ({ ...condition, ...past }))
 }
 
 test('an account that rests is left alone until its rest is over', async () => {
@@ -24,33 +24,34 @@ test('an account that rests is left alone until its rest is over', async () => {
   world.sim.script({ key: 'up-a1' }, [{ status: 429, headers: { 'retry-after': '1' } }, {}])
   for (let n = 0; n < 3; n++) expect((await send(world)).status).toBe(200)
   expect(keys(world)).toEqual(['up-a1', 'up-a2', 'up-a2', 'up-a2'])
-  await untilMs(world, 'restingUntilMs')
+  const [condition] = await world.conditions()
+  await until(() => Date.now() > condition!.restingUntilMs, 'the rest does not pass')
   expect((await send(world)).status).toBe(200)
   expect(keys(world).at(-1)).toBe('up-a1')
   await world.quiet()
 })
 
 test('overload after overload rests it twice as long', async () => {
-  await using world = await preferFirst({ overloadRestMs: 50, overloadRestMaxMs: 200 })
+  await using world = await preferFirst({ overloadRestMs: 50_000, overloadRestMaxMs: 200_000 })
   world.sim.script({ key: 'up-a1' }, { status: 503 })
   const rests: number[] = []
   for (let n = 0; n < 4; n++) {
     expect((await send(world)).status).toBe(200)
     const [condition] = await world.conditions()
     rests.push(condition!.restingUntilMs - condition!.restingSinceMs)
-    await untilMs(world, 'restingUntilMs')
+    await goesBy(world)
   }
-  expect(rests).toEqual([50, 100, 200, 200])
+  expect(rests).toEqual([50_000, 100_000, 200_000, 200_000])
   await world.quiet()
 })
 
 test('a refused credential is flagged until it works again', async () => {
-  await using world = await preferFirst({ authRestsMs: [30, 60] })
+  await using world = await preferFirst()
   world.sim.script({ key: 'up-a1' }, [{ status: 401 }, { status: 401 }, {}])
   for (let n = 0; n < 2; n++) {
     expect((await send(world)).status).toBe(200)
     expect((await world.conditions())[0]).toMatchObject({ flagged: true, authFailures: n + 1 })
-    await untilMs(world, 'restingUntilMs')
+    await goesBy(world)
   }
   expect((await send(world)).status).toBe(200)
   expect(keys(world)).toEqual(['up-a1', 'up-a2', 'up-a1', 'up-a2', 'up-a1'])
@@ -59,21 +60,21 @@ test('a refused credential is flagged until it works again', async () => {
 })
 
 test('an account without quota is tried by one call now and then', async () => {
-  await using world = await preferFirst({ quotaProbeMs: 50 })
+  await using world = await preferFirst()
   world.sim.script({ key: 'up-a1' }, [
     { status: 429, error: { code: 'insufficient_quota' } },
     { status: 429, error: { code: 'insufficient_quota' }, hold: 'probe' },
     {},
   ])
   expect((await send(world)).status).toBe(200)
-  await untilMs(world, 'probeAtMs')
+  await goesBy(world)
   const probe = send(world)
   await world.sim.gate('probe').reached()
   for (let n = 0; n < 3; n++) expect((await send(world)).status).toBe(200)
   expect(keys(world)).toEqual(['up-a1', 'up-a2', 'up-a1', 'up-a2', 'up-a2', 'up-a2'])
   world.sim.open('probe')
   expect((await probe).status).toBe(200) // By the other account.
-  await untilMs(world, 'probeAtMs')
+  await goesBy(world)
   expect((await send(world)).status).toBe(200)
   expect((await send(world)).status).toBe(200)
   expect(keys(world).slice(-2)).toEqual(['up-a1', 'up-a1'])
@@ -99,7 +100,7 @@ test('a model that is not there rests the pair, and other models go on', async (
 })
 
 test('calls that were under way together grow a rest once', async () => {
-  await using world = await preferFirst({ overloadRestMs: 60_000 })
+  await using world = await preferFirst()
   world.sim.script({ key: 'up-a1' }, { status: 503, hold: 'together' })
   const calls = Array.from({ length: 8 }, () => send(world))
   await world.sim.gate('together').reached(8)
@@ -124,7 +125,7 @@ test('an answer that was under way before a rest began does not end it', async (
 
 describe('the circuit', () => {
   test('five failures in a row open it; one probe at a time; a good one closes it', async () => {
-    await using world = await preferFirst({ circuitRestMs: 50 })
+    await using world = await preferFirst()
     const failures = Array.from({ length: 5 }, () => ({ status: 500 }))
     world.sim.script({ key: 'up-a1' }, [...failures, { hold: 'probe', status: 500 }, { hold: 'again' }, {}])
     for (let n = 0; n < 7; n++) expect((await send(world)).status).toBe(200)
@@ -134,7 +135,7 @@ describe('the circuit', () => {
       ['probe', 6],
       ['again', 7],
     ] as const) {
-      await untilMs(world, 'probeAtMs')
+      await goesBy(world)
       const probe = send(world)
       await world.sim.gate(gate).reached()
       const others = await Promise.all(Array.from({ length: 4 }, () => send(world)))
@@ -149,11 +150,43 @@ describe('the circuit', () => {
     await world.quiet()
   })
 
+  test('of calls that look at the same moment, one is the probe', async () => {
+    let looking: (() => void)[] | undefined
+    await using world = await openWorld({
+      accounts: [{ priority: 1 }, { priority: 2 }],
+      user: { concurrency: 0 },
+      adapters: {
+        wrapCoordinator: coordinator => ({
+          ...coordinator,
+          async conditions(ids) {
+            const found = await coordinator.conditions(ids)
+            if (looking !== undefined) await new Promise<void>(resolve => looking?.push(resolve))
+            return found
+          },
+        }),
+      },
+    })
+    world.sim.script({ key: 'up-a1' }, [...Array.from({ length: 5 }, () => ({ status: 500 })), { hold: 'probe' }])
+    for (let n = 0; n < 5; n++) await send(world)
+    await goesBy(world)
+    looking = []
+    const calls = Array.from({ length: 4 }, () => send(world))
+    await until(() => looking?.length === 4, 'not all calls look for an account')
+    const together = looking
+    looking = undefined
+    for (const go of together) go()
+    await world.sim.seen(10 + 4)
+    world.sim.open('probe')
+    for (const { status } of await Promise.all(calls)) expect(status).toBe(200)
+    expect(keys(world).slice(10).sort()).toEqual(['up-a1', 'up-a2', 'up-a2', 'up-a2'])
+    await world.quiet()
+  })
+
   test('a probe whose client leaves lets the next one go', async () => {
-    await using world = await preferFirst({ circuitRestMs: 30, drainMs: 0 })
+    await using world = await preferFirst({ drainMs: 0 })
     world.sim.script({ key: 'up-a1' }, [...Array.from({ length: 5 }, () => ({ status: 500 })), { hold: 'probe' }, {}])
     for (let n = 0; n < 5; n++) await send(world)
-    await untilMs(world, 'probeAtMs')
+    await goesBy(world)
     await using probe = openStream(world)
     await world.sim.gate('probe').reached()
     probe.leave()

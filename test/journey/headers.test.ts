@@ -69,6 +69,7 @@ const fromUpstream: Readonly<Record<string, string | readonly string[]>> = {
   'openai-project': 'proj-1',
   'openai-model': 'sim-flagged',
   'x-ratelimit-limit-requests': '100',
+  'x-ratelimit-remaining-requests': '99',
   'x-ratelimit-remaining-tokens': '7',
   'x-ratelimit-reset-tokens': '6m0s',
   'x-codex-primary-used-percent': '93',

@@ -2,7 +2,7 @@ import OpenAI from 'openai'
 import { expect } from 'vitest'
 import type { Hold } from '../../sim/script.ts'
 import { openStream, type Target } from '../client.ts'
-import { until, type World } from '../world.ts'
+import { gauge, until, type World } from '../world.ts'
 import type { Row, Who } from './row.ts'
 
 const gate = 'the client leaves'
@@ -21,9 +21,9 @@ export async function callAndLeave(world: World, target: Target, who: Who, row: 
   const leave = await (who.startsWith('sdk') ? sdk(world, target, row) : raw(world, target, who, row))
   leave()
   await until(() => headgate.serving.count === 0, 'nobody notices that the client left')
-  const { callersRunning, accountsTaken } = await slots(world)
-  expect(callersRunning).toBe(0)
-  if (row.leaves !== 'after the end') expect(accountsTaken).toBe(1) // The drain's, until the upstream has ended.
+  expect(await gauge(world, 'headgate_calls_running')).toBe(0)
+  // The drain's, until the upstream has ended.
+  if (row.leaves !== 'after the end') expect(await gauge(world, 'headgate_account_slots_taken')).toBe(1)
   sim.open(gate)
 }
 
@@ -44,11 +44,4 @@ async function sdk({ sim }: World, { url, key }: Target, row: Row): Promise<() =
   await sim.gate(gate).reached()
   if (row.leaves === 'in the middle') for await (const event of await asked) if (event.type === 'response.output_text.delta') break
   return () => leaving.abort()
-}
-
-/** Of users and of accounts, as the operator's gauges show them. */
-export async function slots({ headgate }: World): Promise<{ callersRunning: number; accountsTaken: number }> {
-  const all = await headgate.gateway.metrics.registry.getMetricsAsJSON()
-  const gauge = (name: string) => all.find(metric => metric.name === name)?.values[0]?.value ?? Number.NaN
-  return { callersRunning: gauge('headgate_calls_running'), accountsTaken: gauge('headgate_account_slots_taken') }
 }

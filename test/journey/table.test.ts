@@ -6,7 +6,8 @@ import { type Ground, openGround } from './ground.ts'
 import { callAndLeave } from './leaving.ts'
 import type { Row, Who } from './row.ts'
 import { answers } from './rows-answers.ts'
-import { again, connecting, failover, final } from './rows-failover.ts'
+import { connecting, failover } from './rows-failover.ts'
+import { again, final } from './rows-final.ts'
 import { leaving } from './rows-leaving.ts'
 
 /**
