@@ -22,6 +22,19 @@ const firstEventWeight = 0.3
 /** A share of successes means nothing before this many attempts. */
 const attemptsForRate = 20
 
+/** Nothing keeps the account out. */
+const well = {
+  restingUntilMs: 0,
+  restingWhy: null,
+  outSinceMs: null,
+  flagged: false,
+  failures: 0,
+  authFailures: 0,
+  overloads: 0,
+  circuitSinceMs: null,
+  probing: false,
+} as const satisfies Partial<Condition>
+
 /** What an attempt says of its account besides how it went. Milliseconds. */
 export interface Sent {
   /** When it was sent, in milliseconds since 1970. */
@@ -44,15 +57,7 @@ export function afterAnswer(condition: Condition, sentAtMs: number): Condition {
   if (isOlder(condition, sentAtMs)) return counted
   return {
     ...counted,
-    restingUntilMs: 0,
-    restingWhy: null,
-    outSinceMs: null,
-    flagged: false,
-    failures: 0,
-    authFailures: 0,
-    overloads: 0,
-    circuitSinceMs: null,
-    probing: false,
+    ...well,
     // One good probe does not wipe out a bad record, but it must not be judged by it at once.
     ...(condition.circuitSinceMs !== null && { successRate: 1, recentAttempts: 0 }),
   }
@@ -124,15 +129,7 @@ export function withProbe(condition: Condition): Condition {
 export function resumed(condition: Condition): Condition {
   return {
     ...condition,
-    restingUntilMs: 0,
-    restingWhy: null,
-    outSinceMs: null,
-    flagged: false,
-    failures: 0,
-    authFailures: 0,
-    overloads: 0,
-    circuitSinceMs: null,
-    probing: false,
+    ...well,
     successRate: 1,
     recentAttempts: 0,
     modelRests: {},
