@@ -46,7 +46,8 @@ export interface AdminNeeds {
   readonly database: Database
   readonly gateway: Gateway
   readonly seal: ReturnType<typeof openSeal>
-  readonly running: () => number
+  /** Calls being handled, and of these the ones in their user's line. */
+  readonly calls: { readonly running: () => number; readonly waiting: () => number }
 }
 
 /** What tests put in another one's place. */
@@ -68,7 +69,7 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   scope.use(await keepLease(gateway, settings))
 
   let isStopping = false
-  const needs = { database, gateway, seal, running: () => serving.count }
+  const needs = { database, gateway, seal, calls: { running: () => serving.count, waiting: () => memory.linesNow().callersWaiting } }
   const notReady = () => reasonsNotReady(database, gateway, isStopping)
   const serving = openServer(gateway, { admin: openAdmin(needs), notReady }, settings)
   watch(gateway, memory)

@@ -18,11 +18,11 @@ export async function open({ settings }: Config): Promise<Served> {
   const log = openLog(settings.logLevel)
   const version = versionOf()
   let adminToken = ''
-  const headgate = await openHeadgate(settings, log, ({ database, gateway, seal, running }) => {
+  const headgate = await openHeadgate(settings, log, ({ database, gateway, seal, calls }) => {
     const { directory, ledger, clock } = gateway
     const { token } = readAdminToken({ adminTokenText: settings.adminToken, folder: settings.data })
     adminToken = token
-    const pool = openPool(gateway, running, version)
+    const pool = openPool(gateway, calls, version)
     const wrote = (line: object) => log.info(line, 'admin')
     const failed = (error: Error, where: string) => log.error({ err: error, where }, 'the admin API failed')
     const admin = openAdmin({ database, directory, ledger, seal, clock, pool, token, version, log: { wrote, failed } })

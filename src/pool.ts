@@ -3,16 +3,22 @@ import type { Gateway } from './gateway/gateway.ts'
 import { resting, resumed } from './upstreams/rest.ts'
 import { testAccount } from './upstreams/test-account.ts'
 
+/** Calls being handled, and of these the ones in their user's line. */
+export interface CallsNow {
+  readonly running: () => number
+  readonly waiting: () => number
+}
+
 /** What the control plane may see of the data plane, and do to it. The two do not know each other; they meet here. */
-export function openPool(gateway: Gateway, running: () => number, version: string): Pool {
+export function openPool(gateway: Gateway, calls: CallsNow, version: string): Pool {
   const { coordinator, clock, settings, drain, leaseId } = gateway
   const startedMs = clock.elapsedMs()
-  const now = async (): Promise<NodeNow> => ({
+  const now = (): NodeNow => ({
     id: leaseId,
     version,
     uptimeMs: Math.round(clock.elapsedMs() - startedMs),
-    callsInFlight: running(),
-    callsWaiting: await gauge(gateway, 'headgate_calls_waiting'),
+    callsInFlight: calls.running(),
+    callsWaiting: calls.waiting(),
     drains: drain.count,
   })
   return {
@@ -24,11 +30,6 @@ export function openPool(gateway: Gateway, running: () => number, version: strin
     async resumeAccount(accountId) {
       await coordinator.change(accountId, resumed)
     },
-    nodes: async () => [await now()],
+    nodes: async () => [now()],
   }
-}
-
-async function gauge({ metrics }: Gateway, name: string): Promise<number> {
-  const metric = await metrics.registry.getSingleMetric(name)?.get()
-  return metric?.values[0]?.value ?? 0
 }

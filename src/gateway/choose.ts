@@ -5,6 +5,7 @@ import { type Candidate, hasRoom, type Readiness, readinessOf, restsFromModel, r
 import { aged, withoutProbe, withProbe } from '../upstreams/rest.ts'
 import { isSlow, leastBad, leastLoaded } from '../upstreams/select.ts'
 import type { Admission } from './admit.ts'
+import { authenticateAgain } from './authenticate.ts'
 import { beside, sureSlot } from './beside.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
@@ -194,8 +195,7 @@ export class Chooser {
     const startedMs = clock.elapsedMs()
     try {
       const { accountId, slot } = await coordinator.wait(only ? { ...entry, only } : entry, waiting.signal)
-      const found = candidates.find(({ account }) => account.id === accountId)!
-      return await this.#unlessOverRate(found, sureSlot(slot, this.#parts.log))
+      return await this.#afterWaiting(accountId, sureSlot(slot, this.#parts.log))
     } catch (error) {
       // A warm cache was worth a little waiting, and no more.
       const isOnlyStickiness = only !== undefined && error instanceof Fault && (error === tooLong ? isShort : error.fault === 'line_full')
@@ -204,6 +204,17 @@ export class Chooser {
     } finally {
       this.#admission.receipt.lineMs += clock.elapsedMs() - startedMs
     }
+  }
+
+  /** What was revoked or disabled while one stood in line is gone when its turn comes. */
+  async #afterWaiting(accountId: string, slot: Slot): Promise<Chosen | 'again'> {
+    await using scope = new AsyncDisposableStack()
+    scope.use(slot)
+    await authenticateAgain(this.#client, this.#parts)
+    const found = (await this.#candidates()).find(({ account }) => account.id === accountId)
+    if (found === undefined || found.account.disabled) return 'again'
+    scope.move()
+    return this.#unlessOverRate(found, slot)
   }
 
   async #unlessOverRate(found: Candidate, slot: Slot): Promise<Chosen | 'again'> {

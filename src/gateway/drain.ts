@@ -5,7 +5,7 @@ import type { Admission } from './admit.ts'
 import { abandon, changeCondition, closeRow, judge, newReply, type Reply, type Tried } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { type Outcome, readUnheard } from './relay.ts'
-import { rowOf } from './row.ts'
+import { rowOf, tell } from './row.ts'
 import { settle } from './settle.ts'
 
 export interface DrainSettings {
@@ -131,6 +131,7 @@ const statusOfNobody = 499
 /** A mistake of ours. The money must not stay aside for it, and the call has its row all the same. */
 async function unsettled(error: unknown, { receipt, hold }: Admission, gateway: Gateway): Promise<void> {
   gateway.log.error({ call: receipt.id, err: error }, 'a drained answer could not be settled')
-  const row = rowOf(receipt, { status: 499, ended: 'client_left', fault: 'unforeseen' }, gateway)
+  const row = rowOf(receipt, { status: statusOfNobody, ended: 'client_left', fault: 'unforeseen' }, gateway)
+  tell(row, receipt, gateway)
   await gateway.books.end({ callId: receipt.id, funds: hold.funds, call: hold.call, row, attempts: receipt.attempts })
 }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type { Condition, Slot } from '../coordination/coordinator.ts'
 import { Fault, type FaultName } from '../lib/fault.ts'
@@ -61,7 +62,7 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
     if (!attemptFaults[tried.fault.name].elsewhere) break
   }
   if (gateway.closing.aborted && last?.fault.name === 'aborted') throw gateway.closing.reason
-  if (last === undefined) throw new Fault('unforeseen', { cause: new Error('switchesMax allows no attempt') })
+  assert(last !== undefined, 'at least one attempt was made')
   const { restEndsInMs } = await chooser.nobody()
   throw exhausted(last.fault, restEndsInMs)
 }

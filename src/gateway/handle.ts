@@ -8,7 +8,7 @@ import type { Gateway } from './gateway.ts'
 import { type Call, readCall } from './read-call.ts'
 import { newReceipt, type Receipt } from './receipt.ts'
 import { type Outcome, relay } from './relay.ts'
-import { rowOf } from './row.ts'
+import { rowOf, tell } from './row.ts'
 import { settle } from './settle.ts'
 
 /**
@@ -54,5 +54,7 @@ function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; re
   if (receipt.isBooked) return
   const status = client.statusTold || fault.entry.status
   const ended = fault.fault === 'client_left' ? 'client_left' : 'refused'
-  gateway.recorder.refused(rowOf(receipt, { status, ended, fault: fault.fault }, gateway), receipt.attempts)
+  const row = rowOf(receipt, { status, ended, fault: fault.fault }, gateway)
+  tell(row, receipt, gateway)
+  gateway.recorder.refused(row, receipt.attempts)
 }

@@ -1,25 +1,13 @@
+import assert from 'node:assert/strict'
 import { formatUsd } from '../ledger/money.ts'
 import type { CallRow } from '../usage/record.ts'
 import type { Gateway } from './gateway.ts'
 import type { Ending, Receipt } from './receipt.ts'
 
-/** The call's line in the books. Only calls of known keys have one. Counted here, because every such call comes by once. */
-export function rowOf(
-  receipt: Receipt,
-  { status, ended, fault }: Ending,
-  { clock, metrics, log }: Pick<Gateway, 'clock' | 'metrics' | 'log'>,
-): CallRow {
+/** The call's line in the books. Only calls of known keys have one. */
+export function rowOf(receipt: Receipt, { status, ended, fault }: Ending, { clock }: Pick<Gateway, 'clock'>): CallRow {
   const { principal, facts, usage } = receipt
-  if (principal === undefined) throw new Error('a call without a known key has no row')
-  const durationMs = Math.round(clock.elapsedMs() - receipt.startedMs)
-  log.info({ ...factsOf(receipt), status, ended, fault, durationMs }, 'call')
-  metrics.calls.inc({ ended, fault: fault ?? '' })
-  metrics.durationSeconds.observe(durationMs / 1000)
-  metrics.lineSeconds.observe(receipt.lineMs / 1000)
-  if (receipt.firstTokenMs !== null) metrics.firstTokenSeconds.observe(receipt.firstTokenMs / 1000)
-  metrics.tokens.inc({ kind: 'input' }, usage.inputTokens)
-  metrics.tokens.inc({ kind: 'output' }, usage.outputTokens)
-  metrics.costUsd.inc(Number(receipt.cost) / 1e9)
+  assert(principal !== undefined, 'a call without a known key has no row')
   return {
     id: receipt.id,
     userId: principal.user.id,
@@ -42,7 +30,7 @@ export function rowOf(
     attempts: receipt.attempts.length,
     lineMs: Math.round(receipt.lineMs),
     firstTokenMs: receipt.firstTokenMs,
-    durationMs,
+    durationMs: Math.round(clock.elapsedMs() - receipt.startedMs),
     address: receipt.address,
     userAgent: receipt.userAgent,
     instructionsAdded: receipt.instructionsAdded,
@@ -55,20 +43,17 @@ export function rowOf(
 /** What a client calls a model is not kept at any length. Characters. */
 const textMax = 200
 
-/** The one log line of a call: what to search for. Everything else is on its row. */
-function factsOf({ id, principal, facts, groupId, accountId, attempts, cost, basis, usage }: Receipt) {
-  return {
-    call: id,
-    user: principal?.user.email,
-    key: principal?.key.id,
-    group: groupId,
-    account: accountId,
-    model: facts?.model.slice(0, 100),
-    stream: facts?.stream,
-    attempts: attempts.length,
-    inputTokens: usage.inputTokens,
-    outputTokens: usage.outputTokens,
-    cost: formatUsd(cost),
-    basis,
-  }
+/** Counts a call that has ended, and writes its one log line: what to search for. Everything else is on its row. */
+export function tell(row: CallRow, { principal, facts }: Receipt, { metrics, log }: Pick<Gateway, 'metrics' | 'log'>): void {
+  const { id, keyId, groupId, accountId, status, ended, fault, attempts, usage, cost, basis, durationMs } = row
+  const said = { model: row.requestedModel, stream: facts?.stream, inputTokens: usage.inputTokens, outputTokens: usage.outputTokens }
+  const where = { user: principal?.user.email, key: keyId, group: groupId, account: accountId }
+  log.info({ call: id, ...where, ...said, status, ended, fault, attempts, cost: formatUsd(cost), basis, durationMs }, 'call')
+  metrics.calls.inc({ ended, fault: fault ?? '' })
+  metrics.durationSeconds.observe(durationMs / 1000)
+  metrics.lineSeconds.observe(row.lineMs / 1000)
+  if (row.firstTokenMs !== null) metrics.firstTokenSeconds.observe(row.firstTokenMs / 1000)
+  metrics.tokens.inc({ kind: 'input' }, usage.inputTokens)
+  metrics.tokens.inc({ kind: 'output' }, usage.outputTokens)
+  metrics.costUsd.inc(Number(cost) / 1e9)
 }

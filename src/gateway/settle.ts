@@ -8,7 +8,7 @@ import { metersOf } from './choose.ts'
 import type { Gateway } from './gateway.ts'
 import type { Basis, Ending } from './receipt.ts'
 import type { Outcome } from './relay.ts'
-import { rowOf } from './row.ts'
+import { rowOf, tell } from './row.ts'
 
 type Parts = Pick<Gateway, 'books' | 'clock' | 'coordinator' | 'directory' | 'log' | 'metrics'>
 
@@ -24,6 +24,7 @@ export async function settle(
 ): Promise<void> {
   const end = callEnd(outcome, admission, how, gateway)
   admission.handOver() // Only now: until then the hold is released if anything goes wrong.
+  if (end.row !== undefined) tell(end.row, admission.receipt, gateway)
   await gateway.books.end(end)
   if (outcome !== undefined) await correctRates(admission, outcome, gateway)
 }

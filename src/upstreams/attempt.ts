@@ -300,6 +300,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   #over(): void {
     this.#mode = 'over'
+    this.#body = []
     this.#live.delete(this)
     this.#timer[Symbol.dispose]()
   }

@@ -98,7 +98,7 @@ test('whoever waits too long is refused, costs nothing, and has a row that says 
   })
   const row = (await world.rows()).find(({ fault }) => fault === 'line_timeout_account')
   expect(row).toMatchObject({ status: 429n, ended: 'refused', cost: 0n, basis: 'none', attempts: 0n })
-  expect(Number(row?.line_ms)).toBeGreaterThanOrEqual(149)
+  expect(Number(row?.line_ms)).toBeGreaterThan(140)
   world.sim.open('busy')
   expect((await world.busy).status).toBe(200)
   await world.quiet()
@@ -114,7 +114,7 @@ test('all waits of a call after its user’s slot share one time', async () => {
   const refused = await ask(world, 'waits for its account, then for any', { prompt_cache_key: 's' })
   expect(refused.status).toBe(429)
   const row = (await world.rows()).find(({ fault }) => fault === 'line_timeout_account')
-  expect(Number(row?.line_ms)).toBeGreaterThanOrEqual(1199)
+  expect(Number(row?.line_ms)).toBeGreaterThan(1100) // Longer than the first wait alone
   expect(Number(row?.line_ms)).toBeLessThan(2000)
   world.sim.open('busy')
   for (const { status } of await Promise.all(held)) expect(status).toBe(200)

@@ -4,9 +4,10 @@ import { connect } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
+import { changeKey, findKey } from '../../src/directory/keys.ts'
 import { parseUsd } from '../../src/ledger/money.ts'
 import { openStream, send } from '../client.ts'
-import { inLine, openWorld, until } from '../world.ts'
+import { inLine, inPoolLine, openWorld, until } from '../world.ts'
 
 /** What is really held, and not only waiting to be collected. */
 function bytesHeld(): number {
@@ -162,6 +163,22 @@ test('an account that is disabled while a call stands in line is not asked any m
   world.sim.open('first')
   expect([(await first).status, (await second).status]).toEqual([200, 200])
   expect(world.sim.attempts[1]?.key).toBe('up-new')
+  await world.quiet()
+})
+
+test('a key that is revoked while its call stands in the pool’s line is refused when its turn comes', async () => {
+  await using world = await openWorld({ accounts: [{ concurrency: 1 }] })
+  world.sim.script({}, [{ hold: 'first' }, {}])
+  const first = send(world)
+  await world.sim.gate('first').reached()
+  const other = await world.addKey(world.user)
+  const second = send(world, { key: other.secret })
+  await inPoolLine(world, 1)
+  const key = await findKey(world.database, other.id)
+  await world.commit(changeKey({ ...key!, disabled: true }))
+  world.sim.open('first')
+  expect([(await first).status, (await second).status]).toEqual([200, 401])
+  expect(world.sim.attempts).toHaveLength(1)
   await world.quiet()
 })
 
