@@ -102,6 +102,18 @@ export const groups = {
         2_000,
         'How long a call waits for the books to look up its key or set its money aside before it is told to come back.',
       ),
+      holdFloorTokens: count(
+        1_024,
+        'tokens',
+        'How much output a call must be able to pay for before it is begun; fewer when it asks for fewer.',
+        { min: 1 },
+      ),
+      holdOutputTokens: count(
+        128_000,
+        'tokens',
+        'How much output is held for when neither the client nor the price book says how much there can be.',
+        { min: 1 },
+      ),
       leaseMs: ms(30_000, 'After this silence a gateway counts as dead: its holds expire and its slots are free.', { min: 1_000 }),
       leaseRenewMs: ms(5_000, 'How often a gateway says that it is alive.', { min: 100 }),
     },

@@ -129,7 +129,7 @@ function fundsFor({ group }: Offer, { principal, receipt }: Asking): Funds | und
   return subscription && subscriptionFunds(subscription, receipt.beganAtMs)
 }
 
-function sizeFor({ group, servers }: Offer, { call, bound, receipt }: Asking, { directory }: Parts): HoldSize {
+function sizeFor({ group, servers }: Offer, { call, bound, receipt }: Asking, { directory, settings }: Parts): HoldSize {
   const { priceBook } = directory.snapshot()
   const inputTokens = call.inputTokens + bound.contextTokens
   const asked = call.facts.serviceTier
@@ -139,7 +139,7 @@ function sizeFor({ group, servers }: Offer, { call, bound, receipt }: Asking, { 
       return priceBook.dearest({ model, tiers: [tier], contextTokens: inputTokens, atMs: receipt.beganAtMs })
     }),
   )
-  return sizeHold({ inputTokens, ceiling: call.facts.maxOutputTokens, prices: [...prices], multiplier: group.multiplier })
+  return sizeHold({ inputTokens, ceiling: call.facts.maxOutputTokens, prices: [...prices], multiplier: group.multiplier, limits: settings })
 }
 
 async function shortageNow(funds: Funds, floor: bigint, { ledger }: Parts): Promise<Fault | undefined> {

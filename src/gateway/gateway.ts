@@ -2,6 +2,7 @@ import type { BlockList } from 'node:net'
 import type { Coordinator } from '../coordination/coordinator.ts'
 import type { Owners } from '../directory/owners.ts'
 import type { Directory } from '../directory/snapshot.ts'
+import type { HoldLimits } from '../ledger/hold.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
@@ -44,7 +45,7 @@ export interface Gateway {
 }
 
 /** Milliseconds, bytes and counts, as config.ts names them. */
-export interface GatewaySettings extends BodySettings, ClientSettings, AttemptSettings, RestSettings {
+export interface GatewaySettings extends BodySettings, ClientSettings, AttemptSettings, RestSettings, HoldLimits {
   readonly lineTimeoutMs: number
   /** How many may wait beyond the user's concurrency. */
   readonly lineExtra: number

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { maxOutputDefault, outputCeilingFor, sizeHold } from './hold.ts'
+import { holdLimits, outputCeilingFor, sizeHold } from './hold.ts'
 import { parseDecimal } from './money.ts'
 import { costOf, type PriceVersion } from './price.ts'
 
@@ -54,7 +54,7 @@ test('of several names under which it may be served the dearest is held, for thi
     sizeHold({ inputTokens, ceiling, prices: [simple, dearInput], multiplier: once }).want
   expect(held(10, 1000)).toBe(4010n)
   expect(held(1000, 10)).toBe(10_010n)
-  expect(held(10, undefined)).toBe(10n + 4n * BigInt(maxOutputDefault))
+  expect(held(10, undefined)).toBe(10n + 4n * BigInt(holdLimits.holdOutputTokens))
 })
 
 /** The same call, what was granted, and what `max_output_tokens` must say. */
@@ -87,9 +87,9 @@ test('whatever is granted between floor and want, an answer within its ceiling c
     fc.property(question, fc.nat({ max: 1000 }), fc.nat({ max: 100 }), (asked, share, cachedPercent) => {
       const size = sizeHold(asked)
       const granted = size.floor + ((size.want - size.floor) * BigInt(share)) / 1000n
-      const outputTokens = outputCeilingFor(granted, size) ?? asked.ceiling ?? maxOutputDefault
+      const outputTokens = outputCeilingFor(granted, size) ?? asked.ceiling ?? holdLimits.holdOutputTokens
       expect(outputTokens).toBeGreaterThanOrEqual(Math.min(1024, asked.ceiling ?? 1024))
-      expect(outputTokens).toBeLessThanOrEqual(asked.ceiling ?? maxOutputDefault)
+      expect(outputTokens).toBeLessThanOrEqual(asked.ceiling ?? holdLimits.holdOutputTokens)
       const cachedTokens = Math.floor((asked.inputTokens * cachedPercent) / 100)
       for (const served of asked.prices) {
         const usage = {

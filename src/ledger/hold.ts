@@ -10,6 +10,16 @@ export interface HoldQuestion {
   /** The dearest lines of every name under which it may be served. None: nobody gives it a price, and it is free. */
   readonly prices: readonly PriceVersion[]
   readonly multiplier: Multiplier
+  /** Default: those of this file. */
+  readonly limits?: HoldLimits
+}
+
+/** Output tokens. */
+export interface HoldLimits {
+  /** What an answer must have room for. A client that wants fewer says so by its ceiling. */
+  readonly holdFloorTokens: number
+  /** What a model may make of which nobody said how many it can. */
+  readonly holdOutputTokens: number
 }
 
 /** How much to set aside, in nano-dollars, and what it was reckoned from. */
@@ -22,16 +32,14 @@ export interface HoldSize extends HoldQuestion {
   readonly halfOfFree: boolean
 }
 
-/** Output tokens, for a model of which nobody said how many it can make. */
-export const maxOutputDefault = 128_000
-/** Output tokens that an answer must have room for. A client that wants fewer says so by its ceiling. */
-export const floorOutputTokens = 1_024
+export const holdLimits: HoldLimits = { holdFloorTokens: 1_024, holdOutputTokens: 128_000 }
 
 export function sizeHold(question: HoldQuestion): HoldSize {
   const most = ceilingOf(question)
+  const { holdFloorTokens } = question.limits ?? holdLimits
   return {
     ...question,
-    floor: dearestCost(question, Math.min(floorOutputTokens, most)),
+    floor: dearestCost(question, Math.min(holdFloorTokens, most)),
     want: dearestCost(question, most),
     halfOfFree: question.ceiling === undefined,
   }
@@ -54,9 +62,9 @@ export function outputCeilingFor(granted: bigint, size: HoldSize): number | unde
   return Number(most)
 }
 
-function ceilingOf({ ceiling, prices }: HoldQuestion): number {
+function ceilingOf({ ceiling, prices, limits = holdLimits }: HoldQuestion): number {
   if (ceiling !== undefined) return ceiling
-  return prices.length === 0 ? maxOutputDefault : Math.max(...prices.map(price => price.maxOutput ?? maxOutputDefault))
+  return prices.length === 0 ? limits.holdOutputTokens : Math.max(...prices.map(price => price.maxOutput ?? limits.holdOutputTokens))
 }
 
 function dearestCost({ inputTokens, prices, multiplier }: HoldQuestion, outputTokens: number): bigint {
