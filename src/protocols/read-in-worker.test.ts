@@ -1,5 +1,6 @@
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Worker } from 'node:worker_threads'
 import { afterEach, expect, test } from 'vitest'
 import type { CallReading } from './protocol.ts'
 import { allocateBody, CallReaderBroken, openCallReader, readAtOnceBytesMax } from './read-in-worker.ts'
@@ -66,16 +67,22 @@ test('bodies that would crush the parser are unparsable, and the next one is rea
   expect(readings.map(modelOf)).toEqual(['body_unparsable', 'body_unparsable', 'body_empty', 'gpt-5.5'])
 })
 
-test('a body that the worker has no memory for is unparsable; those behind it are read by the next worker', async () => {
-  const narrow = openCallReader({ heapMb: 40 })
-  const crowded = Buffer.from(`{"model":"a","input":[${'{"a":[]},'.repeat(900_000)}0]}`)
-  const readings = await Promise.all(
-    [bodyOf(readAtOnceBytesMax * 2), crowded, bodyOf(readAtOnceBytesMax * 2), bodyOf(readAtOnceBytesMax * 3)].map(body =>
-      narrow.read(body),
-    ),
-  )
-  expect(readings.map(modelOf)).toEqual(['gpt-5.5', 'body_unparsable', 'gpt-5.5', 'gpt-5.5'])
-  await narrow.close()
+test('when the worker dies, the body it was reading is rejected, and those behind it are read by the next one', async () => {
+  const workers: Worker[] = []
+  const mortal = openCallReader({
+    startWorker(module, options) {
+      const worker = new Worker(module, options)
+      workers.push(worker)
+      return worker
+    },
+  })
+  const first = mortal.read(bodyOf(50 * 1024 * 1024))
+  const behind = [2, 3].map(times => mortal.read(bodyOf(readAtOnceBytesMax * times)))
+  await workers[0]?.terminate()
+  await expect(first).rejects.toBeInstanceOf(CallReaderBroken)
+  expect((await Promise.all(behind)).map(modelOf)).toEqual(['gpt-5.5', 'gpt-5.5'])
+  expect(workers).toHaveLength(2)
+  await mortal.close()
 })
 
 test('closing rejects what is being read and all that comes later, and is safe twice', async () => {

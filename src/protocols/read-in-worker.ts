@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads'
+import { Worker, type WorkerOptions } from 'node:worker_threads'
 import { readFacts } from './openai-responses.ts'
 import type { CallReading } from './protocol.ts'
 
@@ -13,7 +13,7 @@ export interface CallReader {
 /** Up to here reading takes about a millisecond, which is less than a worker's round trip under load is worth. */
 export const readAtOnceBytesMax = 256 * 1024
 
-/** The worker died of something else than the body's size, or was closed: nobody knows what the body says. */
+/** The worker died or was closed: nobody knows what the body says. */
 export class CallReaderBroken extends Error {
   override readonly name = 'CallReaderBroken'
 }
@@ -35,14 +35,22 @@ export interface ReadReply {
   readonly reading: CallReading
 }
 
-/** The text and the values of the largest body fit; beyond, the worker ends, not the gateway. */
-const workerHeapMb = 2_048
+/**
+ * The largest bodies that scan.ts lets through need about a quarter of this. It is no net: a thread that reaches its limit may
+ * take the whole process along, so what a body may make of memory is bounded before it is parsed.
+ */
+const workerHeapMb = 4_096
+
+export interface CallReaderOptions {
+  /** Starts a thread on a module. Tests hold on to it, to end it when nobody expects it. */
+  readonly startWorker?: (module: URL, options: WorkerOptions) => Worker
+}
 
 /**
  * The worker is started by the first large body, and anew by the next one after it died. Bodies are read one after the other. If
- * the worker dies of memory, the body it was reading is `body_unparsable`; those behind it are read by the next worker.
+ * the worker dies, the body it was reading is rejected; those behind it are read by the next worker.
  */
-export function openCallReader({ heapMb = workerHeapMb }: { heapMb?: number } = {}): CallReader {
+export function openCallReader({ startWorker = (module, options) => new Worker(module, options) }: CallReaderOptions = {}): CallReader {
   /** In the order sent, so the first is the one being read. */
   const waiting = new Map<number, Waiting>()
   let worker: Worker | undefined
@@ -51,7 +59,7 @@ export function openCallReader({ heapMb = workerHeapMb }: { heapMb?: number } = 
 
   function started(): Worker {
     if (worker !== undefined) return worker
-    const born = new Worker(workerFile, { resourceLimits: { maxOldGenerationSizeMb: heapMb } })
+    const born = startWorker(workerFile, { resourceLimits: { maxOldGenerationSizeMb: workerHeapMb } })
     let cause: unknown
     born.on('message', ({ number, reading }: ReadReply) => settle(number, reading))
     born.on('error', error => {
@@ -75,8 +83,7 @@ export function openCallReader({ heapMb = workerHeapMb }: { heapMb?: number } = 
     if (worker === dead) worker = undefined
     const [first, ...others] = waiting.keys()
     if (first === undefined) return
-    const reading = isOutOfMemory(cause) ? unparsable : new CallReaderBroken('the reader of large bodies ended', { cause })
-    settle(first, reading)
+    settle(first, new CallReaderBroken('the reader of large bodies ended', { cause }))
     for (const number of others) {
       if (isClosed) settle(number, new CallReaderBroken('the reader of large bodies is closed'))
       else started().postMessage(waiting.get(number)?.request)
@@ -109,14 +116,8 @@ interface Waiting {
   readonly reject: (error: CallReaderBroken) => void
 }
 
-const unparsable: CallReading = { fault: 'body_unparsable' }
-
 /** This file runs as TypeScript while developing and as JavaScript when published, and so does its worker. */
 const workerFile = new URL(`./read-worker${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url)
-
-function isOutOfMemory(cause: unknown): boolean {
-  return cause instanceof Error && 'code' in cause && cause.code === 'ERR_WORKER_OUT_OF_MEMORY'
-}
 
 /** A body in shared memory goes as it is. Any other is copied, because it is still to be sent upstream. */
 function sharedOf(body: Buffer): Pick<ReadRequest, 'shared' | 'offset' | 'length'> {
