@@ -27,7 +27,11 @@ const credit = '5.00'
 /** `headgate demo`: a gateway with everything it needs, one call through all of it, and what to try next. Stays up until told to stop. */
 export async function demo(config: Config): Promise<void> {
   await using scope = new AsyncDisposableStack()
-  const served = await openServed(withFolder(config, scope))
+  // Until it is up there is nothing to stop in order, but a folder to remove.
+  const interrupted = () => process.exit(130)
+  process.on('SIGINT', interrupted).on('SIGTERM', interrupted)
+  const mine = withFolder(config, scope)
+  const served = await openServed(mine)
   scope.defer(() => served.stop())
   const sim = await openScripted(scope)
   const upstream = upstreamOf(environment()['OPENAI_API_KEY'], sim)
@@ -38,8 +42,9 @@ export async function demo(config: Config): Promise<void> {
   const callId = await ask(served, key, upstream.model)
   const terminal = systemTerminal(environment())
   printReceipt(terminal, await apiOf(served).get(pathOf('usage', callId)))
-  say(whatToTry(served.url, key, upstream.model))
+  say(whatToTry({ url: served.url, data: mine.settings.data, key, model: upstream.model }))
   scope.move()
+  process.off('SIGINT', interrupted).off('SIGTERM', interrupted)
   try {
     await untilToldToStop(served)
   } finally {
@@ -52,6 +57,8 @@ function withFolder(config: Config, scope: AsyncDisposableStack): Config {
   const settings = {
     ...config.settings,
     logLevel: config.sources.logLevel.from === 'default' ? ('warn' as const) : config.settings.logLevel,
+    // Nobody else sends calls here who would have to be told first.
+    stopNoticeMs: config.sources.stopNoticeMs.from === 'default' ? 0 : config.settings.stopNoticeMs,
   }
   if (config.sources.data.from !== 'default') return { ...config, settings }
   const data = mkdtempSync(join(tmpdir(), 'headgate-demo-'))
@@ -143,7 +150,7 @@ function show(type: string, json: string): void {
   if (type === 'response.failed') process.stdout.write(`\n[failed: ${String(said.response?.error?.message)}]`)
 }
 
-function whatToTry(url: string, key: string, model: string): string {
+function whatToTry({ url, data, key, model }: { url: string; data: string; key: string; model: string }): string {
   return `
 Now you. In another terminal:
 
@@ -151,6 +158,12 @@ Now you. In another terminal:
     -H "Authorization: Bearer ${key}" \\
     -H "Content-Type: application/json" \\
     -d '{"model":"${model}","input":"Hello","stream":true}'
+
+and what became of it:
+
+  export HEADGATE_URL="${url}" HEADGATE_DATA="${data}"
+  npx headgate usage list
+  npx headgate status
 
 openai-node:
 

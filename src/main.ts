@@ -15,6 +15,7 @@ export interface Served extends Headgate {
 
 /** Opens everything. Rejects with a sentence for the operator. */
 export async function open({ settings }: Config): Promise<Served> {
+  surviveBrokenPipes()
   const log = openLog(settings.logLevel)
   const version = versionOf()
   let adminToken = ''
@@ -34,9 +35,10 @@ export async function open({ settings }: Config): Promise<Served> {
 /** `headgate serve`: runs until it is told to stop, and then stops without losing anything. */
 export async function serve(config: Config): Promise<void> {
   const headgate = await open(config)
+  const stopped = untilToldToStop(headgate) // Before anybody is told that it listens, and may tell it to stop.
   say(`Headgate listens at ${headgate.url} and keeps everything in ${resolve(config.settings.data)}.`)
-  if (headgate.gateway.directory.snapshot().accounts.size === 0) say(firstSteps(config))
-  await untilToldToStop(headgate)
+  if (headgate.gateway.directory.snapshot().accounts.size === 0) say(firstSteps(config, headgate.url))
+  await stopped
 }
 
 /** The first signal stops in order; a second one means that somebody has no patience for that. */
@@ -46,9 +48,10 @@ export async function untilToldToStop(headgate: Headgate): Promise<void> {
     const stop = () => {
       if (isStopping) process.exit(1)
       isStopping = true
+      const running = headgate.serving.count
       // Timers do not keep the program alive, and by the end of stopping nothing else does.
       const alive = setInterval(() => {}, 60_000)
-      say('Stopping: running answers may finish. Once more stops at once.')
+      say(running === 0 ? 'Stopping. Once more stops at once.' : `Stopping: ${running} calls may finish. Once more stops at once.`)
       headgate
         .stop()
         .then(resolve, reject)
@@ -59,8 +62,17 @@ export async function untilToldToStop(headgate: Headgate): Promise<void> {
   })
 }
 
+/** For a person, who may have closed the pipe: a gateway goes on all the same. */
 export function say(text: string): void {
   process.stdout.write(`${text}\n`)
+}
+
+/** Ctrl-C ends `| tee` first. What nobody reads any more must not keep a gateway from stopping in order. */
+function surviveBrokenPipes(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.removeAllListeners('error')
+    stream.on('error', () => {})
+  }
 }
 
 /** Beside `src` in the source tree, two folders up in the published package. */
@@ -76,8 +88,12 @@ function versionOf(): string {
   return 'unknown'
 }
 
-function firstSteps({ settings, sources }: Config): string {
-  const elsewhere = sources.data.from === 'default' ? '' : `  export HEADGATE_DATA=${settings.data}          # where the admin token is\n`
+function firstSteps({ settings, sources }: Config, url: string): string {
+  const elsewhere = [
+    ...(sources.listen.from === 'default' ? [] : [`  export HEADGATE_URL="${url}"`]),
+    ...(sources.data.from === 'default' ? [] : [`  export HEADGATE_DATA="${settings.data}"    # where the admin token is`]),
+    '  export OPENAI_API_KEY=…',
+  ].join('\n')
   return `
 It is empty. In another terminal, make a file setup.yaml (USD per million tokens):
 
@@ -88,7 +104,8 @@ It is empty. In another terminal, make a file setup.yaml (USD per million tokens
 
 and then (in a checkout "npx headgate", installed "headgate"):
 
-${elsewhere}  npx headgate apply -f setup.yaml
+${elsewhere}
+  npx headgate apply -f setup.yaml
   npx headgate wallet credit you@example.com 5.00 --reason "first month"
   npx headgate key add --user you@example.com --group default --name laptop    # prints the key, once
 `

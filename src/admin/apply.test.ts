@@ -202,11 +202,14 @@ describe('prune', () => {
     expect(error.message).toBe('setup.accounts[0].groups[0] names the group "default", which does not exist; there are other.')
   })
 
-  test('brings a thing back when the setup names it again', async () => {
+  test('brings a thing back only when the setup says so: what was disabled by hand stays disabled', async () => {
     await apply({ setup })
     await bed.ask(201, 'POST', '/keys', { user: 'dev@example.com', groups: ['default'], name: 'k' })
     await apply({ setup: { users: [] }, prune: true })
-    expect(told(await apply({ setup }))).toContain('changed user dev@example.com')
+    expect(told(await apply({ setup }))).toContain('unchanged user dev@example.com')
+    expect(await bed.ask(200, 'GET', '/users/dev@example.com')).toMatchObject({ disabled: true })
+    const enabling = { ...setup, users: [{ email: 'dev@example.com', concurrency: 5, disabled: false }] }
+    expect(told(await apply({ setup: enabling }))).toContain('changed user dev@example.com')
     expect(await bed.ask(200, 'GET', '/users/dev@example.com')).toMatchObject({ disabled: false })
   })
 })

@@ -20,7 +20,13 @@ export function setupOfGroup({ name, multiplier, pays, unpriced, onClientLeft }:
 /** `groupIds` are those of the groups it names, and `apiKey` what it has when nothing is said. */
 export function accountOfSetup(said: SetupAccount, groupIds: readonly string[], apiKey: string): AccountDraft {
   const { groups: _, capabilities, ...same } = said
-  return { ...same, apiKey: said.apiKey ?? apiKey, groupIds, capabilities: fullCapabilities(capabilities) }
+  return {
+    ...same,
+    disabled: said.disabled ?? false,
+    apiKey: said.apiKey ?? apiKey,
+    groupIds,
+    capabilities: fullCapabilities(capabilities),
+  }
 }
 
 /** Without the API key, which is told to nobody. The order of its groups means nothing. */
@@ -35,10 +41,10 @@ export function apiKeyHint(apiKey: string): string {
 }
 
 export function userOfSetup(said: SetupUser): UserDraft {
-  return said
+  return { ...said, disabled: said.disabled ?? false }
 }
 
-export function setupOfUser({ email, concurrency, requestsPerMinute, tokensPerMinute, disabled }: User): SetupUser {
+export function setupOfUser({ email, concurrency, requestsPerMinute, tokensPerMinute, disabled }: User): UserDraft {
   return { email, concurrency, requestsPerMinute, tokensPerMinute, disabled }
 }
 

@@ -109,7 +109,7 @@ function planAccounts(wanted: readonly SetupAccount[], { accounts, groups, group
     }
     const draft = accountOfSetup(said, groupIds, apiKey ?? '')
     if (account === undefined) return madeOne('account', said.name, makeAccount(draft, seal, clock.nowMs()).steps)
-    const changed = { ...account, ...draft }
+    const changed = { ...account, ...draft, disabled: said.disabled ?? account.disabled }
     return changedOne('account', said.name, accountDifferences(account, changed, names), () => changeAccount(changed, seal))
   })
   if (problems.length > 0) throw invalid(problems)
@@ -130,7 +130,7 @@ async function planUsers(wanted: readonly SetupUser[], { database, clock }: Admi
     const user = await findUser(database, said.email)
     if (user === undefined) planned.push(madeOne('user', said.email, makeUser(draft, clock.nowMs()).steps))
     else {
-      const changed = { ...user, ...draft }
+      const changed = { ...user, ...draft, disabled: said.disabled ?? user.disabled }
       planned.push(changedOne('user', said.email, differences(setupOfUser(user), setupOfUser(changed)), () => changeUser(changed)))
     }
   }

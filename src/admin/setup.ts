@@ -72,7 +72,10 @@ export const accountSchema = object('an account', {
   defaultTier: label.default('default'),
   requestsPerMinute: perMinute.default(null),
   tokensPerMinute: perMinute.default(null),
-  disabled: z.boolean().default(false),
+  disabled: z
+    .boolean()
+    .optional()
+    .describe('Left out, it stays as it is: what an operator disabled by hand, no setup enables by saying nothing.'),
 }).superRefine(({ baseUrl, allowPrivateAddress }, check) => {
   const problem = baseUrlProblem(baseUrl, allowPrivateAddress)
   if (problem !== undefined) check.addIssue({ code: 'custom', path: ['baseUrl'], message: problem })
@@ -86,7 +89,10 @@ export const userSchema = object('a user', {
   concurrency: concurrency.default(5),
   requestsPerMinute: perMinute.default(null),
   tokensPerMinute: perMinute.default(null),
-  disabled: z.boolean().default(false),
+  disabled: z
+    .boolean()
+    .optional()
+    .describe('Left out, it stays as it is: what an operator disabled by hand, no setup enables by saying nothing.'),
 })
 export const userChangeSchema = object('a user', user).partial()
 

@@ -39,6 +39,9 @@ const columns: Kind['columns'] = [
   { title: 'PRIORITY', of: account => account.priority, right: true },
   { title: 'WEIGHT', of: account => account.weight, right: true },
   { title: 'STATE', of: account => (account.condition as Item | undefined)?.state },
+  { title: 'UNTIL', of: account => (account.condition as Item | undefined)?.until },
+  { title: 'CREDENTIAL', of: account => ((account.condition as Item | undefined)?.flagged ? 'refused' : 'ok') },
+  { title: 'WHY', of: account => (account.condition as Item | undefined)?.reason },
 ]
 
 const examples = {

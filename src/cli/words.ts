@@ -58,7 +58,11 @@ export function since(nowMs: number): (text: string) => string {
   return text => {
     const ago = /^(\d{1,6})([smhd])$/.exec(text)
     if (ago !== null) return new Date(nowMs - Number(ago[1]) * msOf[ago[2]!]!).toISOString()
-    return time(text)
+    try {
+      return time(text)
+    } catch {
+      throw new InvalidArgumentError('It takes a time such as 24h, 7d, 2026-01-31 or 2026-01-31T12:00:00Z.')
+    }
   }
 }
 
@@ -68,8 +72,7 @@ export function time(text: string): string {
   const date = new Date(text)
   // JavaScript takes the 30th of February for the 2nd of March.
   const isDay = isTime && new Date(`${text.slice(0, 10)}T00:00:00Z`).getUTCDate() === Number(text.slice(8, 10))
-  if (!isDay || Number.isNaN(date.getTime()))
-    throw new InvalidArgumentError('It takes a time such as 24h, 7d, 2026-01-31 or 2026-01-31T12:00:00Z.')
+  if (!isDay || Number.isNaN(date.getTime())) throw new InvalidArgumentError('It takes a time such as 2026-01-31 or 2026-01-31T12:00:00Z.')
   return date.toISOString()
 }
 

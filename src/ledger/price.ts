@@ -103,7 +103,7 @@ export function openPriceBook(versions: readonly PriceVersion[]): PriceBook {
  * What this usage costs, in nano-dollars, rounded half up once, at the very end.
  *
  * `cacheWriteTokens` is all that was written to the cache, `cacheWrite12hTokens` the part of it kept for twelve hours; each
- * is billed at its own rate *instead of* the input rate (PROTOCOL.md 2.4). Reasoning is output. A tool without a price is free.
+ * is billed at its own rate *instead of* the input rate. Reasoning is output. A tool without a price is free.
  */
 export function costOf(usage: Usage, price: PriceVersion, multiplier: Multiplier): bigint {
   return divideHalfUp(exactCost(usage, price) * multiplier.units, perMillion * 10n ** BigInt(multiplier.scale))

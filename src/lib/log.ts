@@ -4,9 +4,8 @@ import { pino } from 'pino'
 export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error' | 'fatal'>
 
 /** Lines are collected up to this size, and written at once on the way out: a line a call must not cost a write a call. */
-const bufferBytes = 4096
+const bufferChars = 4096
 const flushEveryMs = 1000
-const stderr = 2
 
 /** Writes to standard error; what is meant for a person goes to standard output. */
 export function openLog(level: string, destination: pino.DestinationStream = newDestination()): Log {
@@ -23,10 +22,24 @@ export function openLog(level: string, destination: pino.DestinationStream = new
 
 export const silentLog: Log = pino({ level: 'silent' })
 
+/**
+ * Standard error, in larger pieces. By hand, because pino's own destination tries for ever to write what is left to a pipe that
+ * nobody reads any more, and so keeps the program from ending.
+ */
 function newDestination(): pino.DestinationStream {
-  const destination = pino.destination({ dest: stderr, sync: false, minLength: bufferBytes })
-  setInterval(() => destination.flush(), flushEveryMs).unref()
-  return destination
+  let waiting = ''
+  const flush = () => {
+    if (waiting !== '') process.stderr.write(waiting)
+    waiting = ''
+  }
+  setInterval(flush, flushEveryMs).unref()
+  process.on('exit', flush)
+  return {
+    write(line) {
+      waiting += line
+      if (waiting.length >= bufferChars) flush()
+    },
+  }
 }
 
 /** Anything that looks like a key of ours, an OpenAI key, or a bearer token. */

@@ -11,7 +11,7 @@ export interface InputSize {
 
 /** The bytes of a file, decoded, count as text does; a PDF adds the picture of its pages, of which the first is counted. */
 const fileTokensPerByte = 1 / 2
-/** No model takes a longer input than this (PROTOCOL.md 7), so no file can be billed as more. */
+/** No model takes a longer input than this, so no file can be billed as more. */
 const fileTokensMax = 922_000
 /** A file that stands elsewhere: about fifty pages of text and their pictures. */
 const storedFileTokens = 100_000

@@ -78,7 +78,7 @@ export const codeVerdicts = ['server', 'limited', 'quota', 'overloaded', 'auth',
 export type CodeVerdict = (typeof codeVerdicts)[number]
 
 /**
- * What the code of a failed response or of an `error` event means (PROTOCOL.md 3.1), else its type. A code that is not known is the
+ * What the code of a failed response or of an `error` event means, else its type. A code that is not known is the
  * client's: trying elsewhere what is wrong with the call itself would blame one account after the other. Statuses as codes, which
  * some servers send, mean what the status means.
  */
@@ -101,7 +101,7 @@ export function renameModelInBody(body: Buffer, to: string, from: string | null 
   return joined(body, modelCuts(body, 0, to, from))
 }
 
-/** What fills a silence: a comment, invisible to every client (PROTOCOL.md 9.3). */
+/** What fills a silence: a comment, invisible to every client. */
 export const comment = Buffer.from(':\n\n')
 
 /**
@@ -135,7 +135,7 @@ export interface FailedEvent {
   readonly createdAtMs: number
 }
 
-/** A whole, well-formed `response.failed`: the only end of a broken stream that every client understands (PROTOCOL.md 2.3). */
+/** A whole, well-formed `response.failed`: the only end of a broken stream that every client understands. */
 export function failedEvent({ sequence, base, id, model, code, message, createdAtMs }: FailedEvent): Buffer {
   const begun = base === undefined ? undefined : responseIn(base)
   const response = {

@@ -129,7 +129,7 @@ function withToolFiles(fileIds: readonly string[], tools: unknown): readonly str
   return ids.size === fileIds.length ? fileIds : [...ids]
 }
 
-/** The rule of SPEC.md 1.2, "Tool outputs need a context", for a call without a previous response. */
+/** The rule that tool outputs need a context, for a call without a previous response. */
 function toolOutputFaultOf(input: readonly unknown[]): CallFacts['toolOutputFault'] {
   const outputs = input.filter(item => isFields(item) && item.type === 'function_call_output').map(callIdOf)
   if (outputs.length === 0) return undefined

@@ -2,7 +2,7 @@ import type { Usage } from '../ledger/price.ts'
 import { type Fields, isFields } from './json.ts'
 
 /**
- * The usage of a response object (PROTOCOL.md 2.4 and 2.5), or null when it has none. Servers leave details out, so what is missing
+ * The usage of a response object, or null when it has none. Servers leave details out, so what is missing
  * counts 0, and so does what is no whole number of zero or more. Cached and written tokens are parts of the input, 12-hour writes of
  * the written, reasoning of the output: a part larger than its whole is cut down to it, cached before written.
  */

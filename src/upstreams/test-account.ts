@@ -27,7 +27,7 @@ export async function testAccount(account: Account, model: string | undefined, p
   const startedMs = parts.clock.elapsedMs()
   const beginning = await new Attempt(outboundOf(account, asked), false, parts).beginning
   const durationMs = Math.round(parts.clock.elapsedMs() - startedMs)
-  return { ...read(beginning), model: asked ?? null, durationMs }
+  return { ...read(beginning, asked !== undefined), model: asked ?? null, durationMs }
 }
 
 function outboundOf(account: Account, model: string | undefined): Outbound {
@@ -49,7 +49,7 @@ function outboundOf(account: Account, model: string | undefined): Outbound {
 
 const shownBytes = 300
 
-function read(beginning: Beginning): Pick<AccountTested, 'ok' | 'status' | 'message'> {
+function read(beginning: Beginning, isCall: boolean): Pick<AccountTested, 'ok' | 'status' | 'message'> {
   switch (beginning.kind) {
     case 'fault': {
       const { name, status } = beginning.fault
@@ -62,7 +62,11 @@ function read(beginning: Beginning): Pick<AccountTested, 'ok' | 'status' | 'mess
         message: `It answered ${beginning.status}: ${beginning.body.toString().slice(0, shownBytes)}`,
       }
     default:
-      return { ok: true, status: beginning.status, message: 'It answers.' }
+      return {
+        ok: true,
+        status: beginning.status,
+        message: isCall ? 'It answers.' : 'It lists its models. Name one to make a real call: --model.',
+      }
   }
 }
 
