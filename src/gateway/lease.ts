@@ -20,17 +20,20 @@ export async function keepLease(
   let isOver = false
   let graceUntilMs = 0
   let renewedMs = clock.elapsedMs()
+  let wereAway = false
 
   async function beat(): Promise<void> {
     try {
       await ledger.renewLease(leaseId, leaseMs)
-      // So long a silence was an outage, or we were asleep: journals and others' renewals come first.
-      if (clock.elapsedMs() - renewedMs > leaseMs) graceUntilMs = clock.nowMs() + leaseMs
+      // An outage, or we were asleep: journals and others' renewals come first, for one whole lease from now.
+      if (wereAway || clock.elapsedMs() - renewedMs > leaseMs) graceUntilMs = clock.nowMs() + leaseMs
+      wereAway = false
       renewedMs = clock.elapsedMs()
       while ((await ledger.expireHolds({ graceUntilMs })) >= expireRoundMax) {
         // There may be more: a crowded gateway died.
       }
     } catch (error) {
+      wereAway = true
       log.warn({ err: error }, 'the lease could not be renewed: the books are away')
     }
   }

@@ -1,0 +1,61 @@
+import { expect, test } from 'vitest'
+import { type Database, DatabaseAway, statement } from '../../src/storage/database.ts'
+import { openWorld, until, type World } from '../world.ts'
+
+const settings = { leaseMs: 1_500, leaseRenewMs: 100 }
+
+/** Money set aside by a gateway that is gone: nobody renews its lease. */
+async function holdOfTheDead(world: World): Promise<void> {
+  const funds = { kind: 'wallet', walletId: world.user.walletId } as const
+  const amounts = { floor: 5n, want: 5n, halfOfFree: false }
+  const call = {
+    userId: world.user.id,
+    keyId: 'k',
+    groupId: world.group.id,
+    model: 'sim',
+    path: '/v1/responses',
+    address: '',
+    stream: false,
+  }
+  await world.headgate.gateway.ledger.hold({ callId: 'orphan', leaseId: 'dead', funds, ...amounts, ...call, beganAtMs: Date.now() })
+}
+
+async function stateOfHold(world: World): Promise<unknown> {
+  return (await world.database.report(statement(`select state from holds where id = 'orphan'`)))[0]?.['state']
+}
+
+test('the hold of a gateway that died is given back, and its call has a row', async () => {
+  await using world = await openWorld({ settings })
+  await holdOfTheDead(world)
+  await until(async () => (await stateOfHold(world)) === 'expired', 'it is held for ever')
+  expect((await world.rows())[0]).toMatchObject({ id: 'orphan', ended: 'gateway_died', basis: 'none', cost: 0n })
+  await world.quiet()
+})
+
+test('after an outage of the books, however short, nothing expires for one whole lease', async () => {
+  let isAway = false
+  const renewals = { failed: 0, done: 0 }
+  const wrapDatabase = (database: Database): Database => ({
+    ...database,
+    async commit(steps, durability) {
+      const isRenewal = steps[0]?.statement.sql.startsWith('insert into leases') ?? false
+      if (isRenewal && isAway) {
+        renewals.failed += 1
+        throw new DatabaseAway('away, as planned')
+      }
+      const committed = await database.commit(steps, durability)
+      if (isRenewal) renewals.done += 1
+      return committed
+    },
+  })
+  await using world = await openWorld({ settings, adapters: { wrapDatabase } })
+  isAway = true
+  await until(() => renewals.failed > 0, 'the outage is not noticed')
+  await holdOfTheDead(world)
+  const before = renewals.done
+  isAway = false
+  await until(() => renewals.done >= before + 5, 'the lease is not renewed')
+  expect(await stateOfHold(world)).toBe('held')
+  await until(async () => (await stateOfHold(world)) === 'expired', 'it is held for ever')
+  await world.quiet()
+})
