@@ -14,7 +14,7 @@ import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import { type Patience, patience } from './patience.ts'
 import type { Call, Offer } from './read-call.ts'
-import type { Receipt } from './receipt.ts'
+import { keptCharsMax, type Receipt } from './receipt.ts'
 
 /** Leave to proceed: a slot of the caller's, and money set aside. Disposing gives back what was not handed on. */
 export interface Admission extends AsyncDisposable {
@@ -192,9 +192,6 @@ async function spendRates({ user, key }: Principal, call: Call, { coordinator }:
   throw new Fault('rate_exceeded', { values: { whose, what, limit: full.perMinute }, retryAfterSeconds: answer.retryAfterMs / 1000 })
 }
 
-/** As much of the client's own name for a model as the books keep. Characters. */
-const modelMax = 200
-
 function holdRequest({ principal, call, receipt }: Asking, { offer, funds, size }: Plan, { leaseId }: Parts): HoldRequest {
   return {
     callId: receipt.id,
@@ -206,7 +203,7 @@ function holdRequest({ principal, call, receipt }: Asking, { offer, funds, size 
     userId: principal.user.id,
     keyId: principal.key.id,
     groupId: offer.group.id,
-    model: call.facts.model.slice(0, modelMax),
+    model: call.facts.model.slice(0, keptCharsMax),
     path: receipt.path,
     address: receipt.address,
     stream: call.facts.stream,

@@ -47,6 +47,8 @@ export interface BooksParts {
 }
 
 const catchUpEveryMs = 1000
+/** What the books refuse is a person's to settle: it is said again and again, but not every second. */
+const refusedEveryMs = 60_000
 
 export function openBooks(parts: BooksParts): Books {
   return new BooksWithJournal(parts)
@@ -57,7 +59,7 @@ class BooksWithJournal implements Books {
   /** Ends that neither books nor journal took. */
   readonly #unwritten = new Set<CallEnd>()
   readonly #pending = new Set<Promise<unknown>>()
-  #catching: Timer | undefined
+  #catching: { readonly timer: Timer; readonly atMs: number } | undefined
   #isClosed = false
 
   constructor(parts: BooksParts) {
@@ -101,17 +103,18 @@ class BooksWithJournal implements Books {
         this.#unwritten.delete(ending)
       }
       await journal.replay(ending => this.#takeLate(ending))
+      if (journal.size > 0) this.#catchUpLater(refusedEveryMs)
     } catch (error) {
       log.warn({ owed: journal.size, err: error }, 'the books are still away')
+      this.#catchUpLater(catchUpEveryMs)
     }
-    if (journal.size + this.#unwritten.size > 0) this.#catchUpLater()
   }
 
   async close(): Promise<void> {
     await Promise.allSettled([...this.#pending])
     await this.catchUp()
     this.#isClosed = true
-    this.#catching?.[Symbol.dispose]()
+    this.#catching?.timer[Symbol.dispose]()
     await this.#parts.journal[Symbol.asyncDispose]()
   }
 
@@ -135,7 +138,7 @@ class BooksWithJournal implements Books {
         'neither books nor journal took the end of a call; it is in memory',
       )
     }
-    this.#catchUpLater()
+    this.#catchUpLater(catchUpEveryMs)
   }
 
   /** Throws what the journal reports to a person, when the books refuse the end itself. */
@@ -145,12 +148,17 @@ class BooksWithJournal implements Books {
     this.#noteCommitted(committed, ending)
   }
 
-  #catchUpLater(): void {
-    if (this.#isClosed || this.#catching !== undefined) return
-    this.#catching = this.#parts.clock.after(catchUpEveryMs, () => {
+  /** The sooner of what is planned and this. */
+  #catchUpLater(ms: number): void {
+    const { clock } = this.#parts
+    const atMs = clock.elapsedMs() + ms
+    if (this.#isClosed || (this.#catching !== undefined && this.#catching.atMs <= atMs)) return
+    this.#catching?.timer[Symbol.dispose]()
+    const timer = clock.after(ms, () => {
       this.#catching = undefined
       void this.#track(this.catchUp())
     })
+    this.#catching = { timer, atMs }
   }
 
   #noteCommitted(committed: Committed, { charge, callId }: CallEnd): void {

@@ -38,14 +38,15 @@ export interface Receipt {
   isBooked: boolean
 }
 
-const userAgentMax = 200
+/** Of what a client says, such as the name of a model, the books keep so many characters. */
+export const keptCharsMax = 200
 
 export function newReceipt(client: Client, path: string, clock: Clock): Receipt {
   return {
     id: client.id,
     path,
     address: client.address,
-    userAgent: client.header('user-agent')?.slice(0, userAgentMax) ?? null,
+    userAgent: client.header('user-agent')?.slice(0, keptCharsMax) ?? null,
     beganAtMs: clock.nowMs(),
     startedMs: clock.elapsedMs(),
     principal: undefined,

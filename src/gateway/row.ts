@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { formatUsd } from '../ledger/money.ts'
 import type { CallRow } from '../usage/record.ts'
 import type { Gateway } from './gateway.ts'
-import type { Ending, Receipt } from './receipt.ts'
+import { type Ending, keptCharsMax, type Receipt } from './receipt.ts'
 
 /** The call's line in the books. Only calls of known keys have one. */
 export function rowOf(receipt: Receipt, { status, ended, fault }: Ending, { clock }: Pick<Gateway, 'clock'>): CallRow {
@@ -16,9 +16,9 @@ export function rowOf(receipt: Receipt, { status, ended, fault }: Ending, { cloc
     accountId: receipt.accountId ?? receipt.attempts.at(-1)?.accountId ?? null,
     path: receipt.path,
     stream: facts?.stream ?? false,
-    requestedModel: facts?.model.slice(0, textMax) ?? null,
-    servedModel: receipt.servedModel?.slice(0, textMax) ?? null,
-    tier: receipt.tier?.slice(0, textMax) ?? null,
+    requestedModel: facts?.model.slice(0, keptCharsMax) ?? null,
+    servedModel: receipt.servedModel?.slice(0, keptCharsMax) ?? null,
+    tier: receipt.tier?.slice(0, keptCharsMax) ?? null,
     priceId: receipt.priceId,
     status,
     ended,
@@ -39,9 +39,6 @@ export function rowOf(receipt: Receipt, { status, ended, fault }: Ending, { cloc
     beganAtMs: receipt.beganAtMs,
   }
 }
-
-/** What a client calls a model is not kept at any length. Characters. */
-const textMax = 200
 
 /** Counts a call that has ended, and writes its one log line: what to search for. Everything else is on its row. */
 export function tell(row: CallRow, { principal, facts }: Receipt, { metrics, log }: Pick<Gateway, 'metrics' | 'log'>): void {
