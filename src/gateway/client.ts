@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock, Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
-import { comment, failedEvent } from '../protocols/openai-events.ts'
-import { answerEvents, refusalEvents, type Telling } from './in-stream.ts'
+import type { Protocol, Telling } from '../protocols/protocol.ts'
+import { comment } from '../protocols/sse.ts'
+import { answerEvents, refusalEvents } from './in-stream.ts'
 
 export interface ClientSettings {
   /** Silence in line after which a streaming client hears a comment; 0 is never. Milliseconds. */
@@ -14,18 +15,16 @@ export interface ClientSettings {
 
 export interface ClientParts {
   readonly id: string
+  /** In which a failure is told once a stream has begun. */
+  readonly protocol: Protocol
   readonly address: string
   readonly clock: Clock
   readonly settings: ClientSettings
 }
 
-/** What is known of the answer when it ends badly inside the stream: the next number, and the last lifecycle event's data. */
-export interface StreamSoFar {
-  readonly nextSequence: number
-  readonly lifecycle: string | undefined
-  readonly model: string
-  /** The upstream's own words, when it said that the call is at fault. */
-  readonly said: { readonly code: string | null; readonly message: string } | undefined
+/** Of a response that never was, after the call's own. */
+export function madeUpId(callId: string): string {
+  return `resp_hg_${callId}`
 }
 
 /** So much of an unread body is skipped to keep the connection; beyond it, closing is cheaper. */
@@ -42,6 +41,7 @@ const streamHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'n
  */
 export class Client {
   readonly id: string
+  readonly protocol: Protocol
   readonly address: string
   readonly request: IncomingMessage
   /** Resolves when the last byte was handed to the system, or the connection is gone. */
@@ -57,8 +57,9 @@ export class Client {
   #stalled: Timer | undefined
   #statusTold = 0
 
-  constructor(request: IncomingMessage, response: ServerResponse, { id, address, clock, settings }: ClientParts) {
+  constructor(request: IncomingMessage, response: ServerResponse, { id, protocol, address, clock, settings }: ClientParts) {
     this.id = id
+    this.protocol = protocol
     this.address = address
     this.request = request
     this.#response = response
@@ -131,24 +132,20 @@ export class Client {
     })
   }
 
+  /** What an answer says of itself that we have to make up. */
+  telling(model: string): Telling {
+    return { id: madeUpId(this.id), model, createdAtMs: this.#clock.nowMs() }
+  }
+
   /** The last bytes of a stream. */
   finishStream(last: readonly Buffer[]): void {
     for (const raw of last) this.#response.write(raw)
     this.#end()
   }
 
-  /** A stream that began always ends properly: this is how, when the upstream's own end never came. */
-  failStream(fault: Fault, { nextSequence, lifecycle, model, said }: StreamSoFar): void {
-    const code = said?.code ?? 'server_error'
-    const message = said?.message ?? fault.message
-    const createdAtMs = this.#clock.nowMs()
-    this.#response.write(failedEvent({ sequence: nextSequence, base: lifecycle, id: this.#failedId, model, code, message, createdAtMs }))
-    this.#end()
-  }
-
   /** A whole answer that is no stream; if one had to be begun, the answer is told in it. */
   answer(status: number, headers: Readonly<Record<string, string>>, body: Buffer, model = ''): void {
-    if (this.#heard === 'comments') return this.finishStream(answerEvents(status, body, this.#telling(model)))
+    if (this.#heard === 'comments') return this.finishStream(answerEvents(status, body, this.protocol, this.telling(model)))
     this.#head(status, { ...headers, 'content-length': String(body.length) })
     this.#heard = 'answer'
     this.#writeBody(body, 0)
@@ -158,7 +155,7 @@ export class Client {
   refuse(fault: Fault, model: string): void {
     if (this.hasLeft || this.#heard === 'all') return
     if (this.#heard === 'answer') return this.cut() // Nobody will end that answer: a client that waits for ever is worse off.
-    if (this.#heard === 'comments') return this.finishStream(refusalEvents(fault, this.#telling(model)))
+    if (this.#heard === 'comments') return this.finishStream(refusalEvents(fault, this.protocol, this.telling(model)))
     const { status, retry } = fault.entry
     const headers: Record<string, string> = { 'content-type': 'application/json' }
     if (fault.retryAfterSeconds !== undefined) headers['retry-after'] = String(fault.retryAfterSeconds)
@@ -186,10 +183,6 @@ export class Client {
     else this.onDrain(() => this.#writeBody(body, to))
   }
 
-  #telling(model: string): Telling {
-    return { id: this.#failedId, model, createdAtMs: this.#clock.nowMs() }
-  }
-
   /**
    * Answers while the client is still sending. Closing at once would reset the connection, and the client would never
    * read why; so what comes is thrown away for a moment first.
@@ -215,10 +208,6 @@ export class Client {
     const timer = this.#clock.after(skippingMs, () => request.socket.destroy())
     request.once('close', () => timer[Symbol.dispose]())
     request.resume()
-  }
-
-  get #failedId(): string {
-    return `resp_hg_${this.id}`
   }
 
   #comment(): void {

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type { Condition, Slot } from '../coordination/coordinator.ts'
 import { Fault, type FaultName } from '../lib/fault.ts'
-import { spliceBody } from '../protocols/splice.ts'
 import { Attempt, type Beginning } from '../upstreams/attempt.ts'
 import type { Outbound } from '../upstreams/egress.ts'
 import { endpointOf } from '../upstreams/endpoint.ts'
@@ -74,11 +73,11 @@ async function tryOne(server: Server, slot: Slot, trying: Trying): Promise<Reply
   const { admission, client, gateway } = trying
   await using scope = new AsyncDisposableStack()
   scope.use(slot)
-  const { facts } = admission.call
+  const { facts, protocol } = admission.call
   client.commentEvery(facts.stream ? gateway.settings.attemptCommentMs : 0)
   const row = newRow(server, admission, gateway)
   const startedMs = gateway.clock.elapsedMs()
-  const attempt = new Attempt(outboundOf(server, admission, client), facts.stream, gateway)
+  const attempt = new Attempt(outboundOf(server, admission, client), { protocol, streams: facts.stream }, gateway)
   scope.defer(() => abandon(attempt, gateway))
   admission.receipt.attempts.push(row)
 
@@ -194,20 +193,20 @@ function newRow(server: Server, { receipt }: Admission, { clock }: Pick<Gateway,
 
 function outboundOf({ account, model }: Server, admission: Admission, client: Client): Outbound {
   const { call, principal, outputCeiling } = admission
-  const { facts, instructions } = call
-  const changes = {
-    ...(model !== facts.model && { model }),
-    ...(instructions !== undefined && { instructions }),
-    ...(outputCeiling !== undefined && { max_output_tokens: outputCeiling }),
-    ...(account.capabilities.safetyIdentifier && !facts.hasSafetyIdentifier && { safety_identifier: hashOf(principal.user.id) }),
+  const { facts, instructions, protocol } = call
+  const wanted = {
+    model: model === facts.model ? undefined : model,
+    instructions,
+    outputCeiling,
+    safetyIdentifier: account.capabilities.safetyIdentifier && !facts.hasSafetyIdentifier ? hashOf(principal.user.id) : undefined,
   }
   const { origin, path } = endpointOf(account.baseUrl)
   return {
     origin,
-    path: `${path}/responses${call.query}`,
+    path: `${path}${protocol.path}${call.query}`,
     method: 'POST',
     headers: requestHeaders(client.request.headers, account),
-    body: spliceBody(call.body.bytes, facts, changes),
+    body: protocol.rewrite(call.body.bytes, facts, wanted),
     route: account,
   }
 }

@@ -41,8 +41,7 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
 function finish({ last, status }: Outcome, { facts }: Call, client: Client): void {
   if (client.hasLeft) return
   if (last.kind === 'body') client.answer(status, last.headers, last.body, facts.model)
-  else if (last.kind === 'events') client.finishStream(last.events)
-  else client.failStream(last.fault, last)
+  else client.finishStream(last.events)
 }
 
 function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; receipt: Receipt; gateway: Gateway }): void {

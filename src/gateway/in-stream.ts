@@ -1,55 +1,33 @@
 import type { Fault } from '../lib/fault.ts'
-import { errorEvent, failedEvent, wholeEvents } from '../protocols/openai-events.ts'
+import type { Protocol, Refusal, Telling } from '../protocols/protocol.ts'
 
-/** How a stream that has only had comments so far tells what would have been an HTTP answer of its own. */
-export interface Telling {
-  /** Of the response that failed. */
-  readonly id: string
-  /** As the client named it. */
-  readonly model: string
-  readonly createdAtMs: number
-}
-
-/** A refusal of ours: an `error` event, and the `response.failed` that every client understands. */
-export function refusalEvents(fault: Fault, telling: Telling): Buffer[] {
-  const { code, param, type, status } = fault.entry
+/** How a stream that has only had comments so far tells a refusal of ours that would have been an HTTP answer of its own. */
+export function refusalEvents(fault: Fault, protocol: Protocol, telling: Telling): Buffer[] {
   const seconds = fault.retryAfterSeconds
   const message = seconds === undefined ? fault.message : `${fault.message.replace(/\.$/, '')}. Please try again in ${seconds} s.`
-  // A failed response must have a code, and clients act on it: these two are what OpenAI itself would say.
-  const failedCode = code ?? (status === 429 ? 'rate_limit_exceeded' : 'server_error')
-  return failure({ code, failedCode, message, param, type }, telling)
+  return protocol.refusalEvents({ ...fault.entry, message }, telling)
 }
 
 /** What the upstream answered whole: a refusal in its own words, or a response, as the events that begin and end it. */
-export function answerEvents(status: number, body: Buffer, telling: Telling): Buffer[] {
-  if (status < 300) return wholeEvents(body)
-  const { code, message, param, type } = errorIn(body)
-  // Without a code clients would try again what can only be refused again.
-  return failure({ code, failedCode: code ?? 'invalid_prompt', message, param, type }, telling)
-}
-
-interface Failure {
-  readonly code: string | null
-  readonly failedCode: string
-  readonly message: string
-  readonly param: string | null
-  readonly type: string
-}
-
-function failure({ code, failedCode, message, param, type }: Failure, telling: Telling): Buffer[] {
-  const failed = failedEvent({ sequence: 1, base: undefined, code: failedCode, message, ...telling })
-  return [errorEvent({ sequence: 0, code, message, param, type }), failed]
+export function answerEvents(status: number, body: Buffer, protocol: Protocol, telling: Telling): Buffer[] {
+  return status < 300 ? protocol.wholeEvents(body) : protocol.refusalEvents(errorIn(status, body), telling)
 }
 
 const shownChars = 500
 
 /** OpenAI's error body; of what is none, the beginning is the message. */
-function errorIn(body: Buffer): Omit<Failure, 'failedCode'> {
+function errorIn(status: number, body: Buffer): Refusal {
   const text = body.toString()
-  const plain = { code: null, message: text.slice(0, shownChars), param: null, type: 'invalid_request_error' }
+  const plain = { status, code: null, message: text.slice(0, shownChars), param: null, type: 'invalid_request_error' }
   try {
     const { code, message, param, type } = JSON.parse(text).error
-    return { code: textOr(code, null), message: textOr(message, plain.message), param: textOr(param, null), type: textOr(type, plain.type) }
+    return {
+      ...plain,
+      code: textOr(code, null),
+      message: textOr(message, plain.message),
+      param: textOr(param, null),
+      type: textOr(type, plain.type),
+    }
   } catch {
     return plain // A page of a proxy, perhaps: it is shown as it came.
   }

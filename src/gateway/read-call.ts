@@ -1,7 +1,7 @@
 import type { Account, Group } from '../directory/entities.ts'
 import type { Principal, Snapshot } from '../directory/snapshot.ts'
 import { Fault } from '../lib/fault.ts'
-import type { CallFacts } from '../protocols/protocol.ts'
+import type { CallFacts, Protocol } from '../protocols/protocol.ts'
 import { lacks, upstreamModel } from '../upstreams/account.ts'
 import { type Body, readBody } from './body.ts'
 import type { Client } from './client.ts'
@@ -10,6 +10,7 @@ import type { Receipt } from './receipt.ts'
 
 /** What the client asks for, read once. The bytes stay as they came; disposing of the call gives back their room. */
 export interface Call extends Disposable {
+  readonly protocol: Protocol
   readonly facts: CallFacts
   readonly body: Body
   /** With its question mark, or empty. */
@@ -46,7 +47,7 @@ export async function readCall(
     closing: gateway.closing,
   })
   try {
-    const reading = await gateway.reader.read(body.bytes)
+    const reading = await gateway.reader.read(body.bytes, client.protocol)
     if ('fault' in reading) throw new Fault(reading.fault)
     const { facts } = reading
     receipt.facts = facts
@@ -70,6 +71,7 @@ function complete(client: Client, { facts, body, offers }: Pick<Call, 'facts' | 
   const instructions = defaultInstructions !== '' && !isCodex && !facts.hasInstructions ? defaultInstructions : undefined
   const added = instructions === undefined ? 0 : Math.ceil(Buffer.byteLength(instructions) / bytesPerTokenMin)
   return {
+    protocol: client.protocol,
     facts,
     body,
     offers,

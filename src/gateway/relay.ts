@@ -1,14 +1,19 @@
 import type { Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
-import { codeVerdict, kindOf, readAnswer, renameModel, renameModelInBody, sequenceOf, textBytesOf } from '../protocols/openai-events.ts'
-import { textBytesOfBody } from '../protocols/openai-usage.ts'
-import type { AnswerError, AnswerFacts } from '../protocols/protocol.ts'
-import { dataOf } from '../protocols/sse.ts'
+import { codeVerdict } from '../protocols/openai-events.ts'
+import {
+  type AnswerError,
+  type AnswerFacts,
+  type AnswerStream,
+  AnswerUnreadable,
+  type EventRead,
+  type Telling,
+} from '../protocols/protocol.ts'
 import type { EventSink, StreamEnd } from '../upstreams/attempt.ts'
 import { afterAnswer, afterFault } from '../upstreams/rest.ts'
 import type { AttemptFaultName } from '../upstreams/verdict.ts'
 import type { Admission } from './admit.ts'
-import type { Client } from './client.ts'
+import { type Client, madeUpId } from './client.ts'
 import { abandon, changeCondition, closeRow, type Reply } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { unlessAborted } from './patience.ts'
@@ -33,14 +38,6 @@ export interface Outcome {
   readonly textBytes: number
   readonly last:
     | { readonly kind: 'events'; readonly events: readonly Buffer[] }
-    | {
-        readonly kind: 'failure'
-        readonly fault: Fault
-        readonly nextSequence: number
-        readonly lifecycle: string | undefined
-        readonly model: string
-        readonly said: AnswerError | undefined
-      }
     | { readonly kind: 'body'; readonly headers: Readonly<Record<string, string>>; readonly body: Buffer }
 }
 
@@ -54,7 +51,7 @@ export async function relay(reply: Reply, admission: Admission, client: Client, 
     await reply.slot[Symbol.asyncDispose]()
     return wholeAnswer(reply, admission)
   }
-  const relaying = new StreamRelay(reply, admission, client)
+  const relaying = new StreamRelay(reply, admission, client, gateway)
   client.beginStream(answerHeaders(reply.beginning.headers))
   const running = relaying.run(gateway)
   const outcome = await unlessAborted(running, client.left)
@@ -66,7 +63,7 @@ export async function relay(reply: Reply, admission: Admission, client: Client, 
 
 /** An answer whose client left before it began: it is read all the same, to learn what it cost. */
 export async function readUnheard(reply: Reply, admission: Admission, gateway: Parts): Promise<Outcome> {
-  if (reply.beginning.kind === 'stream') return new StreamRelay(reply, admission, undefined).run(gateway)
+  if (reply.beginning.kind === 'stream') return new StreamRelay(reply, admission, undefined, gateway).run(gateway)
   await reply.slot[Symbol.asyncDispose]()
   return wholeAnswer(reply, admission)
 }
@@ -75,9 +72,9 @@ function wholeAnswer(reply: Reply, { call }: Admission): Outcome {
   const { beginning } = reply
   if (beginning.kind === 'stream') throw new Error('a stream is no whole answer')
   const isAlias = reply.server.model !== call.facts.model
-  const body = beginning.kind === 'json' && isAlias ? renameModelInBody(beginning.body, call.facts.model) : beginning.body
+  const body = beginning.kind === 'json' && isAlias ? call.protocol.renameInBody(beginning.body, call.facts.model) : beginning.body
   const facts = beginning.kind === 'json' ? beginning.facts : undefined
-  const textBytes = facts !== undefined && facts.usage === null ? textBytesOfBody(body) : 0
+  const textBytes = facts !== undefined && facts.usage === null ? call.protocol.textBytesOfBody(body) : 0
   const last = { kind: 'body', headers: answerHeaders(beginning.headers), body } as const
   return { reply, status: beginning.status, facts, fault: undefined, error: undefined, isEmpty: false, textBytes, last }
 }
@@ -89,23 +86,21 @@ const tailBytesMax = 4096
 /** Passes events as they come and reads copies of the few that matter. Holds the terminal event back. */
 class StreamRelay implements EventSink {
   readonly #reply: Reply
-  readonly #model: string
-  readonly #isAlias: boolean
+  readonly #answer: AnswerStream
+  readonly #telling: Telling
   #client: Client | undefined
   #textBytes = 0
-  #lastEvent: Buffer | undefined
-  #events = 0
-  #lifecycle: Buffer | undefined
   #error: AnswerError | undefined
   #isEmpty = true
   #terminal: { readonly facts: AnswerFacts; readonly events: Buffer[]; bytes: number } | undefined
   #terminated: (() => void) | undefined
 
-  constructor(reply: Reply, { call }: Admission, client: Client | undefined) {
+  constructor(reply: Reply, { call, receipt }: Admission, client: Client | undefined, { clock }: Pick<Gateway, 'clock'>) {
+    const { facts, protocol } = call
     this.#reply = reply
     this.#client = client
-    this.#model = call.facts.model
-    this.#isAlias = reply.server.model !== call.facts.model
+    this.#answer = protocol.openAnswer({ facts, renameTo: reply.server.model === facts.model ? undefined : facts.model })
+    this.#telling = { id: madeUpId(receipt.id), model: facts.model, createdAtMs: clock.nowMs() }
   }
 
   /** The client is gone: nothing is written any more, and nothing waits for them to read. */
@@ -154,25 +149,22 @@ class StreamRelay implements EventSink {
   }
 
   event(raw: Buffer, type: string): boolean {
-    const terminal = this.#terminal
-    if (terminal !== undefined) return this.#tail(raw, terminal)
-    // Clients stop reading at this marker. Without an end before it, they would take what they have for the whole answer.
-    if (isDone(raw, type)) return true
-    const kind = kindOf(type)
-    let bytes = raw
-    if (kind !== 'error') this.#isEmpty = false
-    if (kind === 'delta') {
-      this.#textBytes += textBytesOf(raw, type)
-    } else if (kind === 'error') {
-      this.#error = errorIn(raw)
-    } else {
-      if (this.#isAlias) bytes = renameModel(raw, this.#model)
-      if (kind === 'lifecycle') this.#lifecycle = bytes
-      else return this.#end(raw, bytes, kind)
+    if (this.#terminal !== undefined) return this.#tail(raw, this.#terminal)
+    let read: EventRead
+    try {
+      read = this.#answer.read(raw, type)
+    } catch (error) {
+      if (!(error instanceof AnswerUnreadable)) throw error
+      // An end that cannot be read is none: what it used nobody knows, and the client could not read it either.
+      this.#reply.attempt.abort('stream_malformed')
+      return true
     }
-    this.#lastEvent = raw
-    this.#events += 1
-    return this.#write(bytes)
+    if (read.kind === 'ends') return this.#end(read)
+    if (read.kind === 'fails') this.#error = read.error
+    else this.#textBytes += read.textBytes
+    if (read.bytes === undefined) return true
+    if (read.kind === 'passes') this.#isEmpty = false
+    return this.#write(read.bytes)
   }
 
   comment(raw: Buffer): boolean {
@@ -186,15 +178,10 @@ class StreamRelay implements EventSink {
     return false
   }
 
-  #end(raw: Buffer, bytes: Buffer, kind: string): boolean {
-    try {
-      const facts = readAnswer(dataOf(raw))
-      this.#terminal = { facts: { ...facts, status: facts.status ?? kind }, events: [bytes], bytes: 0 }
-      this.#terminated?.()
-    } catch {
-      // An end that cannot be read is none: what it used nobody knows, and the client could not read it either.
-      this.#reply.attempt.abort('stream_malformed')
-    }
+  #end({ bytes, facts }: Extract<EventRead, { kind: 'ends' }>): boolean {
+    this.#isEmpty = false
+    this.#terminal = { facts, events: [bytes], bytes: 0 }
+    this.#terminated?.()
     return true
   }
 
@@ -222,30 +209,8 @@ class StreamRelay implements EventSink {
       return { ...shared, facts, fault: undefined, error: undefined, last: { kind: 'events', events } }
     }
     const error = fault === undefined ? this.#saidOfCall : undefined
-    const lastSequence = this.#lastEvent === undefined ? -1 : (sequenceOf(this.#lastEvent) ?? this.#events - 1)
-    const last = {
-      kind: 'failure',
-      fault: new Fault('upstream_cut'),
-      nextSequence: lastSequence + 1,
-      lifecycle: this.#lifecycle && dataOf(this.#lifecycle),
-      model: this.#model,
-      said: error,
-    } as const
+    const failure = { code: error?.code ?? 'server_error', message: error?.message ?? new Fault('upstream_cut').message }
+    const last = { kind: 'events', events: this.#answer.failure(failure, this.#telling) } as const
     return { ...shared, facts: undefined, fault, error, last }
-  }
-}
-
-/** `data: [DONE]`, which some servers send after the end, and some instead of it. */
-function isDone(raw: Buffer, type: string): boolean {
-  return type === '' && raw.length < doneBytesMax && dataOf(raw).trim() === '[DONE]'
-}
-
-const doneBytesMax = 64
-
-function errorIn(raw: Buffer): AnswerError | undefined {
-  try {
-    return readAnswer(dataOf(raw)).error ?? undefined
-  } catch {
-    return undefined // It passes as it came, and says nothing to us.
   }
 }

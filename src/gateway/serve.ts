@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
 import { newId } from '../lib/id.ts'
+import { responses } from '../protocols/openai-responses.ts'
 import { addressOf } from './address.ts'
 import { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
@@ -122,7 +123,7 @@ function endAfter(answer: ServerResponse, socket: Socket): void {
 
 function newClient(request: IncomingMessage, response: ServerResponse, { clock, settings, trustedProxies }: Gateway): Client {
   const id = newId(clock.nowMs())
-  return new Client(request, response, { id, address: addressOf(request, trustedProxies), clock, settings })
+  return new Client(request, response, { id, protocol: responses, address: addressOf(request, trustedProxies), clock, settings })
 }
 
 function misdirected(client: Client, path: string, { metrics }: Gateway): void {

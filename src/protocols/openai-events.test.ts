@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
-  AnswerUnreadable,
   codeVerdict,
   kindOf,
   readAnswer,
@@ -11,6 +10,7 @@ import {
   sequenceOf,
   textBytesOf,
 } from './openai-events.ts'
+import { AnswerUnreadable } from './protocol.ts'
 import { dataOf } from './sse.ts'
 
 const event = (data: object) => Buffer.from(`event: ${'type' in data ? data.type : 'x'}\ndata: ${JSON.stringify(data)}\n\n`)

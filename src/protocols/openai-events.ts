@@ -1,9 +1,11 @@
 import { type Fields, isFields } from './json.ts'
 import { usageOf } from './openai-usage.ts'
-import type { AnswerError, AnswerFacts, EventKind } from './protocol.ts'
+import { type AnswerError, type AnswerFacts, AnswerUnreadable } from './protocol.ts'
 import { namesToFind, scanObject } from './scan.ts'
 import { type Cut, cut } from './splice.ts'
 import { dataInPlace, typeOf } from './sse.ts'
+
+export type EventKind = 'delta' | 'lifecycle' | 'completed' | 'incomplete' | 'failed' | 'error'
 
 /** What an event means to us, by its type. Whatever is not known passes like a delta. */
 export function kindOf(type: string): EventKind {
@@ -54,11 +56,6 @@ export function textBytesOf(raw: Buffer, type: string = typeOf(raw)): number {
   }
 }
 
-/** The upstream's answer is not what the protocol says it is. */
-export class AnswerUnreadable extends Error {
-  override readonly name = 'AnswerUnreadable'
-}
-
 /** What a terminal event says of the answer, from the event's data: of its `response`, or of the error when the event is `error`. */
 export function readAnswer(data: string | Buffer): AnswerFacts {
   const event = parsed(data)
@@ -100,9 +97,6 @@ export function renameModel(raw: Buffer, to: string, from: string | null = null)
 export function renameModelInBody(body: Buffer, to: string, from: string | null = null): Buffer {
   return joined(body, modelCuts(body, 0, to, from))
 }
-
-/** What fills a silence: a comment, invisible to every client. */
-export const comment = Buffer.from(':\n\n')
 
 /**
  * A JSON answer as a stream: its beginning, without which clients' accumulators fail, and its end, in which the bytes stay as

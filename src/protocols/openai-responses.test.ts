@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
-import { readFacts } from './openai-responses.ts'
-import { fieldNames } from './protocol.ts'
+import { fieldNames, readFacts } from './openai-responses.ts'
 
 function read(body: string | object) {
   return readFacts(Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)))

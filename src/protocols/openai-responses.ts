@@ -1,31 +1,126 @@
-import { isUtf8 } from 'node:buffer'
+import { ceilingOf, isSaid, readCallBody, textOf } from './call-body.ts'
 import { sizeOf } from './input-size.ts'
-import { type Fields, isFields } from './json.ts'
-import { type CallFacts, type CallReading, type FieldName, type FieldSpan, fieldNames } from './protocol.ts'
-import { isBlank, namesToFind, type ObjectScan, scanObject } from './scan.ts'
+import { isFields } from './json.ts'
+import {
+  errorEvent,
+  failedEvent,
+  kindOf,
+  readAnswer,
+  readAnswerBody,
+  renameModel,
+  renameModelInBody,
+  sequenceOf,
+  textBytesOf,
+  wholeEvents,
+} from './openai-events.ts'
+import { textBytesOfBody } from './openai-usage.ts'
+import type { AnswerAsked, AnswerError, AnswerStream, CallFacts, CallReading, EventRead, Protocol } from './protocol.ts'
+import { namesToFind } from './scan.ts'
+import { spliceBody } from './splice.ts'
+import { dataOf, isDone } from './sse.ts'
 
-/**
- * Reads the body of `POST /v1/responses`, once, for everything that Headgate wants to know of it. Pure: it runs as well in a worker.
- *
- * The body must be one JSON object in UTF-8. Bytes that are not UTF-8, a byte order mark, and nesting or a number of values
- * beyond the bounds of the scan are `body_unparsable`, because the upstream might read something else there than we did.
- */
+/** `POST /v1/responses`, as JSON and as a stream of events. */
+export const responses: Protocol = {
+  name: 'responses',
+  path: '/responses',
+  readCall: readFacts,
+  rewrite: (body, facts, { model, instructions, outputCeiling, safetyIdentifier }) =>
+    spliceBody(body, facts, { model, instructions, max_output_tokens: outputCeiling, safety_identifier: safetyIdentifier }),
+  readBody: readAnswerBody,
+  renameInBody: renameModelInBody,
+  textBytesOfBody,
+  errorIn(raw, type) {
+    const kind = kindOf(type)
+    return kind === 'error' || kind === 'failed' ? (readAnswer(dataOf(raw)).error ?? saysNothing) : undefined
+  },
+  openAnswer: asked => new ResponsesAnswer(asked),
+  refusalEvents({ status, type, code, message, param }, telling) {
+    // A failed response must have a code, and clients act on it: these two are what OpenAI itself would say of a refusal of ours.
+    const failedCode = code ?? (status === 429 ? 'rate_limit_exceeded' : status < 500 ? 'invalid_prompt' : 'server_error')
+    const failed = failedEvent({ sequence: 1, base: undefined, code: failedCode, message, ...telling })
+    return [errorEvent({ sequence: 0, code, message, param, type }), failed]
+  },
+  wholeEvents,
+}
+
+const saysNothing: AnswerError = { code: null, message: '', param: null }
+
+/** Passes everything as it came but the model's name in lifecycle events. Keeps what a proper end would need. */
+class ResponsesAnswer implements AnswerStream {
+  readonly #renameTo: string | undefined
+  #events = 0
+  #lastEvent: Buffer | undefined
+  #lifecycle: Buffer | undefined
+
+  constructor({ renameTo }: AnswerAsked) {
+    this.#renameTo = renameTo
+  }
+
+  read(raw: Buffer, type: string): EventRead {
+    // Clients stop reading at this marker. Without an end before it, they would take what they have for the whole answer.
+    if (isDone(raw, type)) return { kind: 'passes', bytes: undefined, textBytes: 0 }
+    const kind = kindOf(type)
+    if (kind === 'delta' || kind === 'error' || kind === 'lifecycle') {
+      this.#lastEvent = raw
+      this.#events += 1
+    }
+    if (kind === 'delta') return { kind: 'passes', bytes: raw, textBytes: textBytesOf(raw, type) }
+    if (kind === 'error') return { kind: 'fails', bytes: raw, error: errorIn(raw) }
+    const bytes = this.#renameTo === undefined ? raw : renameModel(raw, this.#renameTo)
+    if (kind !== 'lifecycle') {
+      const facts = readAnswer(dataOf(raw))
+      return { kind: 'ends', bytes, facts: { ...facts, status: facts.status ?? kind } }
+    }
+    this.#lifecycle = bytes
+    return { kind: 'passes', bytes, textBytes: 0 }
+  }
+
+  failure({ code, message }: Parameters<AnswerStream['failure']>[0], telling: Parameters<AnswerStream['failure']>[1]): Buffer[] {
+    const last = this.#lastEvent === undefined ? -1 : (sequenceOf(this.#lastEvent) ?? this.#events - 1)
+    const base = this.#lifecycle && dataOf(this.#lifecycle)
+    return [failedEvent({ sequence: last + 1, base, code, message, ...telling })]
+  }
+}
+
+function errorIn(raw: Buffer): AnswerError | undefined {
+  try {
+    return readAnswer(dataOf(raw)).error ?? undefined
+  } catch {
+    return undefined // It passes as it came, and says nothing to us.
+  }
+}
+
+/** The top-level fields that Headgate reads. */
+export const fieldNames = [
+  'model',
+  'stream',
+  'input',
+  'instructions',
+  'max_output_tokens',
+  'previous_response_id',
+  'conversation',
+  'prompt_cache_key',
+  'safety_identifier',
+  'service_tier',
+  'background',
+  'store',
+  'tools',
+  'prompt',
+] as const
+
+const wantedNames = namesToFind(fieldNames)
+
+/** Reads the body of `POST /v1/responses`, once, for everything that Headgate wants to know of it. */
 export function readFacts(body: Buffer): CallReading {
-  if (isBlank(body)) return { fault: 'body_empty' }
-  const scan = isUtf8(body) ? scanObject(body, wantedNames) : undefined
-  const fields = scan === undefined ? undefined : spansOf(scan)
-  const parsed = fields === undefined ? undefined : parse(body)
-  if (scan === undefined || fields === undefined || parsed === undefined) return { fault: 'body_unparsable' }
-  const { model } = parsed
-  if (typeof model !== 'string' || model === '') return { fault: 'model_missing' }
+  const read = readCallBody(body, wantedNames)
+  if ('fault' in read) return read
+  const { model, parsed, place } = read
   const { input } = parsed
   const size = sizeOf(parsed, body.length)
   const facts: CallFacts = {
     model,
     stream: parsed.stream === true,
-    fields,
-    insertAt: scan.insertAt,
-    isEmptyObject: scan.isEmpty,
+    ...place,
     maxOutputTokens: ceilingOf(parsed.max_output_tokens),
     serviceTier: textOf(parsed.service_tier),
     background: parsed.background === true,
@@ -42,44 +137,6 @@ export function readFacts(body: Buffer): CallReading {
     inputTokensEstimate: size.tokens,
   }
   return { facts }
-}
-
-const wantedNames = namesToFind(fieldNames)
-
-/** Undefined when a field stands twice: readers disagree about which one counts. */
-function spansOf({ members }: ObjectScan): Partial<Record<FieldName, FieldSpan>> | undefined {
-  const fields: Partial<Record<FieldName, FieldSpan>> = {}
-  for (const { name, valueStart, valueEnd } of members) {
-    if (name in fields) return undefined
-    // The scan returns only names that it was given.
-    fields[name as FieldName] = { valueStart, valueEnd }
-  }
-  return fields
-}
-
-function parse(body: Buffer): Fields | undefined {
-  try {
-    const parsed: unknown = JSON.parse(body.toString())
-    return isFields(parsed) ? parsed : undefined
-  } catch {
-    // Not JSON: the client's doing, told by the fault.
-    return undefined
-  }
-}
-
-/** A string that is not blank, as it was sent. */
-function textOf(value: unknown): string | undefined {
-  return typeof value === 'string' && value.trim() !== '' ? value : undefined
-}
-
-/** Anything but a positive whole number is the upstream's to judge. */
-function ceilingOf(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isInteger(value) && value > 0 ? Math.min(value, Number.MAX_SAFE_INTEGER) : undefined
-}
-
-/** A blank text says nothing, `null` says nothing; a number or an object is wrong, but said, and the upstream's to judge. */
-function isSaid(value: unknown): boolean {
-  return typeof value === 'string' ? value.trim() !== '' : value !== undefined && value !== null
 }
 
 /**

@@ -2,8 +2,8 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import OpenAI from 'openai'
 import { expect, test } from 'vitest'
-import { comment, errorEvent, failedEvent } from './openai-events.ts'
-import { dataOf, sseReader } from './sse.ts'
+import { errorEvent, failedEvent } from './openai-events.ts'
+import { comment, dataOf, sseReader } from './sse.ts'
 
 const failure = {
   sequence: 8,

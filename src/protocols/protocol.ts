@@ -1,6 +1,86 @@
 import type { Usage } from '../ledger/price.ts'
 
 /**
+ * A way in which clients and upstreams speak. Pure: bytes in, facts and bytes out; who may, who pays and who answers is the
+ * same for all. A protocol is one file, and a line in `list.ts`.
+ */
+export interface Protocol {
+  readonly name: string
+  /** Where it is asked, below an account's base URL: "/responses". */
+  readonly path: string
+  /** Reads a body, once. */
+  readCall(body: Buffer): CallReading
+  /** The body with what is wanted of it, as slices to be sent one after the other. Every other byte stays as it was sent. */
+  rewrite(body: Buffer, facts: CallFacts, wanted: Wanted): Buffer[]
+  /** What a JSON answer says of itself. Throws `AnswerUnreadable`. */
+  readBody(body: Buffer): AnswerFacts
+  /** The JSON answer with another name of the model. */
+  renameInBody(body: Buffer, model: string): Buffer
+  /** UTF-8 bytes of what a model wrote into a JSON answer, for an estimate when it reports no usage. */
+  textBytesOfBody(body: Buffer): number
+  /** What an event says went wrong; undefined when it says no such thing. Throws `AnswerUnreadable`. */
+  errorIn(raw: Buffer, type: string): AnswerError | undefined
+  /** A reader for the events of one answer. */
+  openAnswer(asked: AnswerAsked): AnswerStream
+  /** A refusal, to a client that has only heard comments so far: all that is to be said in the stream. */
+  refusalEvents(refusal: Refusal, telling: Telling): Buffer[]
+  /** A whole JSON answer as the events that begin and end it, likewise. */
+  wholeEvents(body: Buffer): Buffer[]
+}
+
+/** What Headgate may want changed in a body. What is undefined is left alone. */
+export interface Wanted {
+  readonly model?: string | undefined
+  readonly instructions?: string | undefined
+  readonly outputCeiling?: number | undefined
+  readonly safetyIdentifier?: string | undefined
+}
+
+export interface AnswerAsked {
+  readonly facts: CallFacts
+  /** The client's name of the model, when the upstream was told another. */
+  readonly renameTo: string | undefined
+}
+
+/** Reads the events of one answer, in the order in which they come, and can end it when its own end never came. */
+export interface AnswerStream {
+  /** Throws `AnswerUnreadable` for an end that cannot be read. */
+  read(raw: Buffer, type: string): EventRead
+  /** A proper end, to follow what was read so far. */
+  failure(failure: { readonly code: string; readonly message: string }, telling: Telling): Buffer[]
+}
+
+/** What an event means to us, and the bytes that pass in its place; none when the client is not to see it. */
+export type EventRead =
+  | { readonly kind: 'passes'; readonly bytes: Buffer | undefined; readonly textBytes: number }
+  /** Something went wrong. An end may follow, or not. */
+  | { readonly kind: 'fails'; readonly bytes: Buffer; readonly error: AnswerError | undefined }
+  /** The answer is whole. Little may follow, and nothing of weight. */
+  | { readonly kind: 'ends'; readonly bytes: Buffer; readonly facts: AnswerFacts }
+
+/** A refusal in OpenAI's words, and the status that it would have had. */
+export interface Refusal {
+  readonly status: number
+  readonly type: string
+  readonly code: string | null
+  readonly message: string
+  readonly param: string | null
+}
+
+/** What an answer that we make up says of itself. */
+export interface Telling {
+  readonly id: string
+  /** As the client named it. */
+  readonly model: string
+  readonly createdAtMs: number
+}
+
+/** The upstream's answer is not what the protocol says it is. */
+export class AnswerUnreadable extends Error {
+  override readonly name = 'AnswerUnreadable'
+}
+
+/**
  * What the client asks for, read once from the bytes of the body. Plain data without functions, because the reading of
  * a large body happens in a worker thread. Offsets are byte offsets into the body.
  */
@@ -8,7 +88,7 @@ export interface CallFacts {
   readonly model: string
   readonly stream: boolean
   /** The top-level fields that Headgate reads and that are present: name → where it stands. */
-  readonly fields: Readonly<Partial<Record<FieldName, FieldSpan>>>
+  readonly fields: Readonly<Record<string, FieldSpan>>
   /** Where a new first field can be spliced in (right after the opening brace), and whether the object is empty. */
   readonly insertAt: number
   readonly isEmptyObject: boolean
@@ -35,26 +115,6 @@ export interface CallFacts {
   readonly inputTokensEstimate: number
 }
 
-/** The top-level fields that Headgate reads; one of them standing twice is an error. */
-export const fieldNames = [
-  'model',
-  'stream',
-  'input',
-  'instructions',
-  'max_output_tokens',
-  'previous_response_id',
-  'conversation',
-  'prompt_cache_key',
-  'safety_identifier',
-  'service_tier',
-  'background',
-  'store',
-  'tools',
-  'prompt',
-] as const
-
-export type FieldName = (typeof fieldNames)[number]
-
 /** Of one member of the top-level object: where its value's first byte stands, and the byte after its last. */
 export interface FieldSpan {
   readonly valueStart: number
@@ -63,9 +123,6 @@ export interface FieldSpan {
 
 /** What reading a body can say besides the facts. The names are faults. */
 export type CallReading = { readonly facts: CallFacts } | { readonly fault: 'body_empty' | 'body_unparsable' | 'model_missing' }
-
-/** What an event of a stream means to us. Everything but the last three passes as it came. */
-export type EventKind = 'delta' | 'lifecycle' | 'completed' | 'incomplete' | 'failed' | 'error'
 
 /** What the terminal event or the JSON body says of the answer. */
 export interface AnswerFacts {

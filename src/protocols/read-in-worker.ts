@@ -1,11 +1,10 @@
 import { Worker, type WorkerOptions } from 'node:worker_threads'
-import { readFacts } from './openai-responses.ts'
-import type { CallReading } from './protocol.ts'
+import type { CallReading, Protocol } from './protocol.ts'
 
 /** Reads bodies: small ones at once, larger ones in a worker thread, so that no body stalls the streams. */
 export interface CallReader {
   /** What the body says. A promise only for a body over `readAtOnceBytesMax`; it rejects with `CallReaderBroken`. */
-  read(body: Buffer): CallReading | Promise<CallReading>
+  read(body: Buffer, protocol: Protocol): CallReading | Promise<CallReading>
   /** Ends the worker. What is being read is rejected. Safe twice. */
   close(): Promise<void>
 }
@@ -25,6 +24,8 @@ export function allocateBody(bytes: number): Buffer {
 
 export interface ReadRequest {
   readonly number: number
+  /** Its name in the list. */
+  readonly protocol: string
   readonly shared: SharedArrayBuffer
   readonly offset: number
   readonly length: number
@@ -90,9 +91,9 @@ export function openCallReader({ startWorker = (module, options) => new Worker(m
     }
   }
 
-  function send(body: Buffer): Promise<CallReading> {
+  function send(body: Buffer, { name: protocol }: Protocol): Promise<CallReading> {
     if (isClosed) return Promise.reject(new CallReaderBroken('the reader of large bodies is closed'))
-    const request: ReadRequest = { number: next++, ...sharedOf(body) }
+    const request: ReadRequest = { number: next++, protocol, ...sharedOf(body) }
     return new Promise((resolve, reject) => {
       waiting.set(request.number, { request, resolve, reject })
       const reader = started()
@@ -102,7 +103,7 @@ export function openCallReader({ startWorker = (module, options) => new Worker(m
   }
 
   return {
-    read: body => (body.length <= readAtOnceBytesMax ? readFacts(body) : send(body)),
+    read: (body, protocol) => (body.length <= readAtOnceBytesMax ? protocol.readCall(body) : send(body, protocol)),
     async close() {
       isClosed = true
       await worker?.terminate()

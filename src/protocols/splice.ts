@@ -1,12 +1,7 @@
-import type { CallFacts, FieldName } from './protocol.ts'
+import type { CallFacts } from './protocol.ts'
 
-/** What Headgate may change in a body. Only the fields that are given and not undefined are touched. */
-export interface Changes {
-  readonly model?: string | undefined
-  readonly instructions?: string | undefined
-  readonly max_output_tokens?: number | undefined
-  readonly safety_identifier?: string | undefined
-}
+/** New values of top-level fields, by name. Only those that are not undefined are touched. */
+export type Changes = Readonly<Record<string, string | number | undefined>>
 
 /**
  * The body with its changes, as slices to be sent one after the other. A field that stands in the body has its value replaced
@@ -15,8 +10,7 @@ export interface Changes {
 export function spliceBody(body: Buffer, facts: Pick<CallFacts, 'fields' | 'insertAt' | 'isEmptyObject'>, changes: Changes): Buffer[] {
   const cuts: Cut[] = []
   const added: string[] = []
-  for (const name of changeable) {
-    const value = changes[name]
+  for (const [name, value] of Object.entries(changes)) {
     if (value === undefined) continue
     const span = facts.fields[name]
     if (span === undefined) added.push(`"${name}":${JSON.stringify(value)}`)
@@ -51,5 +45,3 @@ export function cut(bytes: Buffer, cuts: readonly Cut[]): Buffer[] {
   if (from < bytes.length) slices.push(bytes.subarray(from))
   return slices
 }
-
-const changeable = ['model', 'instructions', 'max_output_tokens', 'safety_identifier'] as const satisfies readonly FieldName[]

@@ -66,6 +66,16 @@ export function typeOf(raw: Buffer): string {
   return typeIfEvent(raw) ?? ''
 }
 
+/** `data: [DONE]`, the end of a stream of chat completions. Some servers send it after other ends too, and some instead of one. */
+export function isDone(raw: Buffer, type: string): boolean {
+  return type === '' && raw.length < doneBytesMax && dataOf(raw).trim() === '[DONE]'
+}
+
+const doneBytesMax = 64
+
+/** What fills a silence: a comment, invisible to every client. */
+export const comment = Buffer.from(':\n\n')
+
 const lf = 0x0a
 const cr = 0x0d
 

@@ -1,8 +1,7 @@
 import type { Dispatcher } from 'undici'
 import type { Clock, Timer } from '../lib/clock.ts'
-import { kindOf, readAnswer, readAnswerBody } from '../protocols/openai-events.ts'
-import type { AnswerFacts } from '../protocols/protocol.ts'
-import { dataOf, type SseReader, sseReader } from '../protocols/sse.ts'
+import type { AnswerFacts, Protocol } from '../protocols/protocol.ts'
+import { type SseReader, sseReader } from '../protocols/sse.ts'
 import { type Egress, EgressForbidden, type Outbound } from './egress.ts'
 import { type AttemptFault, type AttemptFaultName, type Headers, verdictOfCode, verdictOfStatus } from './verdict.ts'
 
@@ -11,6 +10,12 @@ export interface AttemptSettings {
   readonly firstEventTimeoutMs: number
   readonly betweenBytesTimeoutMs: number
   readonly answerBytesMax: number
+}
+
+/** What is asked: in whose words the answer will be, and whether a stream may come. */
+export interface AttemptAsk {
+  readonly protocol: Protocol
+  readonly streams: boolean
 }
 
 /** `live` has every attempt that is not over, so that stopping can end them. */
@@ -57,7 +62,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   readonly #clock: Clock
   readonly #settings: AttemptSettings
-  readonly #streams: boolean
+  readonly #ask: AttemptAsk
   readonly #live: Set<Attempt>
   readonly #startedMs: number
   readonly #reader: SseReader
@@ -80,20 +85,20 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #ended: StreamEnd | undefined
   #abortedWhy: AttemptFaultName | undefined
 
-  constructor(outbound: Outbound, streams: boolean, parts: AttemptParts) {
+  constructor(outbound: Outbound, ask: AttemptAsk, parts: AttemptParts) {
     const { clock, settings, egress } = parts
     this.#clock = clock
     this.#settings = settings
     this.#live = parts.live
     this.#live.add(this)
-    this.#streams = streams
+    this.#ask = ask
     this.#reader = sseReader({ eventBytesMax: settings.answerBytesMax })
     this.#startedMs = clock.elapsedMs()
     this.beginning = new Promise(resolve => {
       this.#begin = resolve
     })
-    this.#timerFault = streams ? 'first_event_timeout' : 'headers_timeout'
-    this.#timer = clock.after(streams ? settings.firstEventTimeoutMs : settings.jsonHeadersTimeoutMs, () => this.#timedOut())
+    this.#timerFault = ask.streams ? 'first_event_timeout' : 'headers_timeout'
+    this.#timer = clock.after(ask.streams ? settings.firstEventTimeoutMs : settings.jsonHeadersTimeoutMs, () => this.#timedOut())
     try {
       egress.send(outbound, this)
     } catch (error) {
@@ -152,7 +157,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.upstreamRequestId = typeof id === 'string' ? id.slice(0, 200) : undefined
     const isStream = String(headers['content-type'] ?? '').startsWith('text/event-stream')
     if (status >= 300) this.#mode = 'refusal'
-    else if (isStream && !this.#streams) this.#abortWith('body_malformed', 'an event stream was not asked for')
+    else if (isStream && !this.#ask.streams) this.#abortWith('body_malformed', 'an event stream was not asked for')
     else if (isStream) this.#mode = 'stream'
     else this.#mode = 'json'
     if (this.#mode === 'json' || this.#mode === 'refusal') this.#waitFor('body_cut', this.#settings.betweenBytesTimeoutMs)
@@ -215,13 +220,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   /** The first event decides: an upstream's own fault is no answer. */
   #beginWith(raw: Buffer, type: string): boolean {
-    const kind = kindOf(type)
-    if (kind === 'error' || kind === 'failed') {
-      const fault = firstEventFault(raw)
-      if (fault !== 'client') {
-        this.#abortWith(fault.name, undefined, fault)
-        return false
-      }
+    const fault = firstEventFault(raw, type, this.#ask.protocol)
+    if (fault !== undefined && fault !== 'client') {
+      this.#abortWith(fault.name, undefined, fault)
+      return false
     }
     this.#waitFor('stream_stalled', this.#settings.betweenBytesTimeoutMs)
     this.#settleBeginning({ kind: 'stream', status: this.#status, headers: this.#headers })
@@ -230,7 +232,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   #jsonEnded(body: Buffer): void {
     try {
-      const facts = readAnswerBody(body)
+      const facts = this.#ask.protocol.readBody(body)
       this.#settleBeginning({ kind: 'json', status: this.#status, headers: this.#headers, body, facts })
     } catch (error) {
       this.#fail('body_malformed', error)
@@ -306,10 +308,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 }
 
-function firstEventFault(raw: Buffer): AttemptFault | 'client' {
+function firstEventFault(raw: Buffer, type: string, protocol: Protocol): AttemptFault | 'client' | undefined {
   try {
-    const { error } = readAnswer(dataOf(raw))
-    return verdictOfCode(error?.code ?? null, error?.type ?? null)
+    const error = protocol.errorIn(raw, type)
+    return error && verdictOfCode(error.code, error.type ?? null)
   } catch {
     // An error event that cannot be read says nothing for the client, and is the upstream's doing.
     return { name: 'server', status: 500 }

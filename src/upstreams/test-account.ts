@@ -1,4 +1,5 @@
 import type { Account } from '../directory/entities.ts'
+import { responses } from '../protocols/openai-responses.ts'
 import { upstreamModel } from './account.ts'
 import { Attempt, type AttemptParts, type Beginning } from './attempt.ts'
 import type { Outbound } from './egress.ts'
@@ -25,7 +26,7 @@ const outputTokens = 16
 export async function testAccount(account: Account, model: string | undefined, parts: AttemptParts): Promise<AccountTested> {
   const asked = model === undefined ? Object.values(account.models)[0] : (upstreamModel(account, model) ?? model)
   const startedMs = parts.clock.elapsedMs()
-  const beginning = await new Attempt(outboundOf(account, asked), false, parts).beginning
+  const beginning = await new Attempt(outboundOf(account, asked), { protocol: responses, streams: false }, parts).beginning
   const durationMs = Math.round(parts.clock.elapsedMs() - startedMs)
   return { ...read(beginning, asked !== undefined), model: asked ?? null, durationMs }
 }

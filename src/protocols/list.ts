@@ -1,0 +1,5 @@
+import { responses } from './openai-responses.ts'
+import type { Protocol } from './protocol.ts'
+
+/** Every protocol, by the name under which a worker is told which one to read by. */
+export const protocols: Readonly<Record<string, Protocol>> = { responses }
