@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { calm } from '../coordination/coordinator.ts'
+import { defaultCapabilities } from '../directory/entities.ts'
 import { step } from '../directory/steps.ts'
 import { openSqlite } from '../storage/sqlite.ts'
 import { type AdminBed, countRows, openAdminBed, startMs } from './admin.fixture.ts'
@@ -24,7 +25,7 @@ test('an account is made with the stated defaults, shown by name and by id, and 
   expect(made).toEqual({
     ...{ id: expect.any(String), name: 'a1', provider: 'openai', baseUrl: 'https://api.openai.com/v1', apiKeyHint: '…6789' },
     ...{ groups: ['default'], concurrency: 10, priority: 50, weight: 1, models: {}, proxy: null, allowPrivateAddress: false },
-    capabilities: { stateful: true, auth: 'bearer', safetyIdentifier: false, serviceTiers: true, hostedTools: true },
+    capabilities: defaultCapabilities,
     ...{ defaultTier: 'default', requestsPerMinute: null, tokensPerMinute: null, disabled: false },
     createdAt: '2026-10-01T12:00:00.000Z',
     condition: { state: 'ok', reason: null, until: null, inFlight: 0, flagged: false },

@@ -10,7 +10,7 @@ import { accountNamed, groupsInBody } from './lookup.ts'
 import type { AdminParts } from './ports.ts'
 import { invalid, Refusal } from './refusal.ts'
 import { body, listQuery, made, ok, pageAsked, pageOf, pageSchema, refParams, removedSchema, routes } from './routes.ts'
-import { accountChangeSchema, accountSchema, type SetupAccount } from './setup.ts'
+import { accountChangeSchema, accountSchema, capability, type SetupAccount } from './setup.ts'
 import { save } from './writing.ts'
 
 /** Credentials at upstreams, and how they fare. */
@@ -58,13 +58,7 @@ export const accountViewSchema = z
     priority: z.number(),
     weight: z.number(),
     models: z.record(z.string(), z.string()),
-    capabilities: z.object({
-      stateful: z.boolean(),
-      auth: z.enum(['bearer', 'api-key']),
-      safetyIdentifier: z.boolean(),
-      serviceTiers: z.boolean(),
-      hostedTools: z.boolean(),
-    }),
+    capabilities: z.object(capability),
     proxy: z.string().nullable(),
     allowPrivateAddress: z.boolean(),
     defaultTier: z.string(),

@@ -25,7 +25,13 @@ export const groupSchema = object('a group', {
 })
 export const groupChangeSchema = object('a group', group).partial()
 
-const capability = {
+export const capability = {
+  responses: z.boolean(),
+  chat: z.boolean(),
+  embeddings: z.boolean(),
+  websocket: z.boolean(),
+  background: z.boolean(),
+  compact: z.boolean(),
   stateful: z.boolean(),
   auth: z.enum(['bearer', 'api-key']),
   safetyIdentifier: z.boolean(),

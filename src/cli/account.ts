@@ -103,7 +103,10 @@ function reasonOf({ message }: Item): string {
   return typeof message === 'string' ? `: ${cell(message).replace(/\.$/, '')}` : ''
 }
 
-const capabilityNames = ['stateful', 'safetyIdentifier', 'serviceTiers', 'hostedTools']
+const capabilityNames = [
+  ...['responses', 'chat', 'embeddings', 'websocket', 'background', 'compact'],
+  ...['stateful', 'safetyIdentifier', 'serviceTiers', 'hostedTools'],
+]
 
 function collectCapability(text: string, before: Item | undefined): Item {
   const [name = '', value = ''] = text.split('=')

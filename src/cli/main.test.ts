@@ -131,7 +131,7 @@ const wrong: readonly (readonly [string, string])[] = [
   ['account add a1 --base-url http://x --api-key-stdin', 'Nothing came on standard input; --api-key-stdin reads the key from there.'],
   ['account add a1 --base-url http://x --api-key sk-secret', 'headgate account add has no option --api-key; did you mean --api-key-env?'],
   ['account set a1 --model a=b=c', 'headgate account set: --model is "a=b=c"; it takes a model, or requested=upstream'],
-  ['account set a1 --capability fly=yes', 'headgate account set: --capability is "fly=yes"; it takes one of stateful,'],
+  ['account set a1 --capability fly=yes', 'headgate account set: --capability is "fly=yes"; it takes one of responses,'],
   ['apply', 'headgate apply needs -f, --file <path>. As in: headgate apply -f setup.yaml --dry-run'],
   ['apply -f none.yaml', 'none.yaml cannot be read: there is no such file.'],
   ['group list --admin-token x', '--admin-token cannot be a flag, because others on this machine can read command lines'],

@@ -74,6 +74,15 @@ export interface Account extends Rates {
 
 /** Where servers that speak the protocol differ (Azure, vLLM, Ollama, Groq, …). */
 export interface Capabilities {
+  /** Which of the protocols it speaks. */
+  readonly responses: boolean
+  readonly chat: boolean
+  readonly embeddings: boolean
+  /** Speaks the Responses API over a WebSocket, too. */
+  readonly websocket: boolean
+  /** Goes on with a response whose caller has gone (`background: true`), and compacts a conversation when asked to. */
+  readonly background: boolean
+  readonly compact: boolean
   /** Keeps responses: `previous_response_id`, `store` and item references work. */
   readonly stateful: boolean
   /** How the credential is sent: `authorization: Bearer …`, or Azure's `api-key: …`. */
@@ -87,6 +96,12 @@ export interface Capabilities {
 }
 
 export const defaultCapabilities: Capabilities = {
+  responses: true,
+  chat: true,
+  embeddings: true,
+  websocket: false,
+  background: true,
+  compact: true,
   stateful: true,
   auth: 'bearer',
   safetyIdentifier: false,

@@ -51,7 +51,12 @@ export async function readCall(
     if ('fault' in reading) throw new Fault(reading.fault)
     const { facts } = reading
     receipt.facts = facts
-    const offers = priced(offersOf(facts, principal, gateway.directory.snapshot()), facts, gateway.directory.snapshot(), receipt.beganAtMs)
+    const offers = priced(
+      offersOf({ facts, protocol: client.protocol }, principal, gateway.directory.snapshot()),
+      facts,
+      gateway.directory.snapshot(),
+      receipt.beganAtMs,
+    )
     if (facts.background) throw new Fault('background_unsupported')
     if (facts.toolOutputFault !== undefined) throw new Fault(facts.toolOutputFault)
     return complete(client, { facts, body, offers }, gateway.settings.defaultInstructions.trim())
@@ -82,7 +87,7 @@ function complete(client: Client, { facts, body, offers }: Pick<Call, 'facts' | 
   }
 }
 
-function offersOf(facts: CallFacts, { groups }: Principal, snapshot: Snapshot): Offer[] {
+function offersOf({ facts, protocol }: Pick<Call, 'facts' | 'protocol'>, { groups }: Principal, snapshot: Snapshot): Offer[] {
   const reasons: string[] = []
   const offers: Offer[] = []
   for (const group of groups) {
@@ -91,7 +96,7 @@ function offersOf(facts: CallFacts, { groups }: Principal, snapshot: Snapshot): 
     for (const account of snapshot.accountsOf(group.id)) {
       const model = upstreamModel(account, facts.model)
       if (model === undefined) continue
-      const lack = lacks(account, facts)
+      const lack = lacks(account, facts, protocol)
       if (lack === undefined) servers.push({ account, model })
       else lacking = `${account.name} ${lack}`
     }

@@ -3,7 +3,9 @@ import type { Socket } from 'node:net'
 import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
 import { newId } from '../lib/id.ts'
+import { protocols } from '../protocols/list.ts'
 import { responses } from '../protocols/openai-responses.ts'
+import type { Protocol } from '../protocols/protocol.ts'
 import { addressOf } from './address.ts'
 import { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
@@ -33,7 +35,10 @@ export interface ServeSettings {
   readonly readerBufferBytes: number
 }
 
-const responsesPaths = new Set(['/v1/responses', '/responses', '/openai/v1/responses'])
+/** What may be asked with POST, under `/v1`, at the root, and under `/openai/v1`. */
+const callPaths: ReadonlyMap<string, Protocol> = new Map(
+  Object.values(protocols).flatMap(protocol => ['/v1', '', '/openai/v1'].map(base => [base + protocol.path, protocol] as const)),
+)
 const adminPrefix = '/admin/'
 
 /** How often Node looks for connections whose headers are late. Milliseconds. */
@@ -59,14 +64,13 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
   function take(request: IncomingMessage, response: ServerResponse): void {
     if (isClosing) response.shouldKeepAlive = false
     answering.set(request.socket, response)
-    const url = request.url ?? '/'
-    const at = url.indexOf('?')
-    const path = at === -1 ? url : url.slice(0, at)
+    const path = pathOf(request)
     if (path.startsWith(adminPrefix)) return beside.admin(request, response)
     const own = request.method === 'GET' ? ownPaths[path] : undefined
     if (own !== undefined) return void serveOwn(own, response, { gateway, beside })
-    const client = newClient(request, response, gateway)
-    if (!responsesPaths.has(path) || request.method !== 'POST') return misdirected(client, path, gateway)
+    const protocol = callPaths.get(path)
+    const client = newClient(request, response, protocol ?? responses, gateway)
+    if (protocol === undefined || request.method !== 'POST') return misdirected(client, path, gateway)
     const call = handleSurely(client, path, gateway).finally(() => serving.delete(call))
     serving.add(call)
   }
@@ -104,6 +108,12 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
   }
 }
 
+/** Without its query string. */
+function pathOf({ url = '/' }: IncomingMessage): string {
+  const at = url.indexOf('?')
+  return at === -1 ? url : url.slice(0, at)
+}
+
 /** Handling never rejects; if it does, that is our mistake, and the client hears of it. */
 async function handleSurely(client: Client, path: string, gateway: Gateway): Promise<void> {
   try {
@@ -121,14 +131,19 @@ function endAfter(answer: ServerResponse, socket: Socket): void {
   else socket.destroy()
 }
 
-function newClient(request: IncomingMessage, response: ServerResponse, { clock, settings, trustedProxies }: Gateway): Client {
+function newClient(
+  request: IncomingMessage,
+  response: ServerResponse,
+  protocol: Protocol,
+  { clock, settings, trustedProxies }: Gateway,
+): Client {
   const id = newId(clock.nowMs())
-  return new Client(request, response, { id, protocol: responses, address: addressOf(request, trustedProxies), clock, settings })
+  return new Client(request, response, { id, protocol, address: addressOf(request, trustedProxies), clock, settings })
 }
 
 function misdirected(client: Client, path: string, { metrics }: Gateway): void {
   const method = client.request.method ?? ''
-  const isKnown = responsesPaths.has(path)
+  const isKnown = callPaths.has(path)
   const fault = new Fault(isKnown ? 'method_unknown' : 'path_unknown', { values: { method, path: path.slice(0, 200) } })
   metrics.unauthenticated.inc({ fault: fault.fault })
   client.refuse(fault, '')

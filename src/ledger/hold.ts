@@ -7,6 +7,8 @@ export interface HoldQuestion {
   readonly inputTokens: number
   /** The client's own `max_output_tokens`, or undefined when it sent none. */
   readonly ceiling: number | undefined
+  /** How many answers there will be, each of them up to the ceiling. Default: one. */
+  readonly answers?: number
   /** The dearest lines of every name under which it may be served. None: nobody gives it a price, and it is free. */
   readonly prices: readonly PriceVersion[]
   readonly multiplier: Multiplier
@@ -39,8 +41,8 @@ export function sizeHold(question: HoldQuestion): HoldSize {
   const { holdFloorTokens } = question.limits ?? holdLimits
   return {
     ...question,
-    floor: dearestCost(question, Math.min(holdFloorTokens, most)),
-    want: dearestCost(question, most),
+    floor: dearestCost(question, Math.min(holdFloorTokens, most) * answersOf(question)),
+    want: dearestCost(question, most * answersOf(question)),
     halfOfFree: question.ceiling === undefined,
   }
 }
@@ -55,13 +57,18 @@ export function outputCeilingFor(granted: bigint, size: HoldSize): number | unde
   const exact = granted * perMillion * 10n ** BigInt(scale)
   let most = BigInt(ceilingOf(size))
   for (const price of size.prices) {
-    const perToken = price.output * units
+    const perToken = price.output * units * BigInt(answersOf(size))
     const left = exact - BigInt(size.inputTokens) * dearestInput(price) * units
     if (perToken > 0n && left / perToken < most) most = left / perToken
   }
   return Number(most)
 }
 
+function answersOf({ answers = 1 }: HoldQuestion): number {
+  return answers
+}
+
+/** Of each answer. */
 function ceilingOf({ ceiling, prices, limits = holdLimits }: HoldQuestion): number {
   if (ceiling !== undefined) return ceiling
   return prices.length === 0 ? limits.holdOutputTokens : Math.max(...prices.map(price => price.maxOutput ?? limits.holdOutputTokens))

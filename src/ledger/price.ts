@@ -12,6 +12,17 @@ export interface Usage {
   readonly fileSearches: number
 }
 
+export const noUsage: Usage = {
+  inputTokens: 0,
+  cachedTokens: 0,
+  cacheWriteTokens: 0,
+  cacheWrite12hTokens: 0,
+  outputTokens: 0,
+  reasoningTokens: 0,
+  webSearches: 0,
+  fileSearches: 0,
+}
+
 /** One line of the price book. Rates are nano-dollars per million tokens; per-call rates are nano-dollars per call. */
 export interface PriceVersion {
   readonly id: string

@@ -45,6 +45,26 @@ function parse(body: Buffer): Fields | undefined {
   }
 }
 
+/** The facts of a body that says none of these things. */
+export const plainFacts: Omit<CallFacts, 'model' | 'fields' | 'insertAt' | 'isEmptyObject' | 'inputTokensEstimate'> = {
+  stream: false,
+  maxOutputTokens: undefined,
+  answers: 1,
+  serviceTier: undefined,
+  background: false,
+  store: false,
+  hasInstructions: true, // There is no such field to be filled.
+  hasSafetyIdentifier: true,
+  showsUsage: true,
+  hasHostedTools: false,
+  promptCacheKey: undefined,
+  previousResponseId: undefined,
+  conversationId: undefined,
+  itemReferences: [],
+  fileIds: [],
+  toolOutputFault: undefined,
+}
+
 /** A string that is not blank, as it was sent. */
 export function textOf(value: unknown): string | undefined {
   return typeof value === 'string' && value.trim() !== '' ? value : undefined

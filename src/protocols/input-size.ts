@@ -24,10 +24,10 @@ const audioTokensPerByte = 1 / 100
  * billed as (`imageTokens`); a file half of its bytes, at least one page, or a fixed number when only its id or address is known; audio
  * a hundredth of its bytes. For text this is a bound, for the rest a rule. What hosted tools read while they run is not in it.
  */
-export function sizeOf(body: Fields, bodyBytes: number): InputSize {
+export function sizeOf(body: Fields, bodyBytes: number, inputName: 'input' | 'messages' = 'input'): InputSize {
   const sums: Sums = { payloadChars: 0, mediaTokens: 0, denseTokens: 0 }
   const fileIds = new Set<string>()
-  const { input, ...rest } = body
+  const { [inputName]: input, ...rest } = body
   walk(input, sums, id => fileIds.add(id))
   walk(rest, sums, () => {})
   const tokens = Math.ceil((bodyBytes - sums.payloadChars) / 2 + sums.denseTokens) + sums.mediaTokens
@@ -73,6 +73,13 @@ function payloadOf(value: Fields, sums: Sums): unknown {
       return image(value.result, 'auto', sums)
     case 'input_file':
       return file(value.file_data, sums)
+    // The three below are chat's, which keeps each in an object of its own.
+    case 'image_url':
+      return isFields(value.image_url) && image(value.image_url.url, value.image_url.detail, sums) !== undefined
+        ? value.image_url
+        : undefined
+    case 'file':
+      return isFields(value.file) && file(value.file.file_data, sums) !== undefined ? value.file : undefined
     case 'input_audio':
       return isFields(value.input_audio) ? audio(value.input_audio.data, value.input_audio, sums) : undefined
     default:

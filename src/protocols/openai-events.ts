@@ -58,7 +58,7 @@ export function textBytesOf(raw: Buffer, type: string = typeOf(raw)): number {
 
 /** What a terminal event says of the answer, from the event's data: of its `response`, or of the error when the event is `error`. */
 export function readAnswer(data: string | Buffer): AnswerFacts {
-  const event = parsed(data)
+  const event = parsedAnswer(data)
   if (isFields(event.response)) return factsOf(event.response)
   if (event.type === 'error' || isFields(event.error))
     return factsOf({ error: isFields(event.error) ? { ...event, ...event.error } : event })
@@ -67,7 +67,7 @@ export function readAnswer(data: string | Buffer): AnswerFacts {
 
 /** What a JSON body says of the answer: a response object, or an error in OpenAI's shape. */
 export function readAnswerBody(body: string | Buffer): AnswerFacts {
-  return factsOf(parsed(body))
+  return factsOf(parsedAnswer(body))
 }
 
 /** Whose doing an error is, and what it means for the account. */
@@ -103,7 +103,7 @@ export function renameModelInBody(body: Buffer, to: string, from: string | null 
  * they are, but for line ends: an event's data is one line.
  */
 export function wholeEvents(body: Buffer): Buffer[] {
-  const parsedBody = parsed(body)
+  const parsedBody = parsedAnswer(body)
   const { status } = factsOf(parsedBody)
   const type = `response.${status === 'incomplete' || status === 'failed' ? status : 'completed'}`
   const response = body.toString().replace(/[\r\n]+/g, ' ')
@@ -162,7 +162,7 @@ const deltaName = namesToFind(['delta'])
 const responseName = namesToFind(['response'])
 const modelName = namesToFind(['model'])
 
-function parsed(data: string | Buffer): Fields {
+export function parsedAnswer(data: string | Buffer): Fields {
   let value: unknown
   try {
     value = JSON.parse(data.toString())
@@ -188,7 +188,7 @@ function factsOf(response: Fields): AnswerFacts {
 }
 
 /** Some servers send numbers as codes, or nothing but a type. */
-function errorOf(error: Fields): AnswerError {
+export function errorOf(error: Fields): AnswerError {
   const { code, type, message, param } = error
   return {
     code: typeof code === 'number' ? String(code) : textOr(code),
@@ -239,7 +239,7 @@ function joined(bytes: Buffer, cuts: readonly Cut[]): Buffer {
   return cuts.length === 0 ? bytes : Buffer.concat(cut(bytes, cuts))
 }
 
-function textOr(value: unknown): string | null {
+export function textOr(value: unknown): string | null {
   return typeof value === 'string' ? value : null
 }
 

@@ -71,6 +71,8 @@ test('a bare call has the facts of what is not said', () => {
   expect(factsOf('{"model":"gpt-5.5"}')).toEqual({
     model: 'gpt-5.5',
     stream: false,
+    answers: 1,
+    showsUsage: true,
     fields: { model: { valueStart: 9, valueEnd: 18 } },
     insertAt: 1,
     isEmptyObject: false,

@@ -120,6 +120,8 @@ export function readFacts(body: Buffer): CallReading {
   const facts: CallFacts = {
     model,
     stream: parsed.stream === true,
+    answers: 1,
+    showsUsage: true,
     ...place,
     maxOutputTokens: ceilingOf(parsed.max_output_tokens),
     serviceTier: textOf(parsed.service_tier),

@@ -31,11 +31,11 @@ function itemsOf({ output }: Fields, type: string): Fields[] {
   return Array.isArray(output) ? output.filter(item => isFields(item) && item.type === type) : []
 }
 
-function countOf(value: unknown): number {
+export function countOf(value: unknown): number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : 0
 }
 
-function fieldsOf(value: unknown): Fields {
+export function fieldsOf(value: unknown): Fields {
   return isFields(value) ? value : {}
 }
 

@@ -93,6 +93,8 @@ export interface CallFacts {
   readonly insertAt: number
   readonly isEmptyObject: boolean
   readonly maxOutputTokens: number | undefined
+  /** How many answers are asked for at once, each of them up to that ceiling. */
+  readonly answers: number
   readonly serviceTier: string | undefined
   readonly background: boolean
   /** Whether the response will be kept by the upstream (`store` is not false). */
@@ -100,6 +102,8 @@ export interface CallFacts {
   /** True when the client's own `instructions` is a string that is not blank. */
   readonly hasInstructions: boolean
   readonly hasSafetyIdentifier: boolean
+  /** The client itself asked to be told the usage, where a protocol leaves that to the client. */
+  readonly showsUsage: boolean
   /** True when `tools` names a tool that the upstream runs itself and may bill by the call. */
   readonly hasHostedTools: boolean
   readonly promptCacheKey: string | undefined

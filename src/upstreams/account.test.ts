@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest'
 import type { Condition } from '../coordination/coordinator.ts'
 import { type Account, type Capabilities, defaultCapabilities } from '../directory/entities.ts'
+import { chat } from '../protocols/openai-chat.ts'
+import { embeddings } from '../protocols/openai-embeddings.ts'
+import { responses } from '../protocols/openai-responses.ts'
 import type { CallFacts } from '../protocols/protocol.ts'
 import { lacks, type Readiness, readinessOf, restsUntilMs, upstreamModel, whyNot } from './account.ts'
 import { candidate } from './candidate.fixture.ts'
@@ -82,5 +85,14 @@ const wishes: readonly (readonly [Partial<Capabilities>, Partial<CallFacts>, str
 
 test.for(wishes)('with %j, a call for %j %s', ([capabilities, facts, wanted]) => {
   const { account } = candidate('a', { capabilities: { ...defaultCapabilities, ...capabilities } })
-  expect(lacks(account, facts as CallFacts)).toBe(wanted)
+  expect(lacks(account, facts as CallFacts, responses)).toBe(wanted)
+})
+
+test.each([
+  [responses, 'speaks no Responses API'],
+  [chat, 'speaks no Chat Completions API'],
+  [embeddings, 'speaks no Embeddings API'],
+])('an account that does not speak a protocol says so', (protocol, wanted) => {
+  const { account } = candidate('a', { capabilities: { ...defaultCapabilities, [protocol.name]: false } })
+  expect(lacks(account, {} as CallFacts, protocol)).toBe(wanted)
 })

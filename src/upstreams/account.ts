@@ -1,6 +1,6 @@
 import type { Condition } from '../coordination/coordinator.ts'
 import type { Account } from '../directory/entities.ts'
-import type { CallFacts } from '../protocols/protocol.ts'
+import type { CallFacts, Protocol } from '../protocols/protocol.ts'
 
 /** An account that might take a call, the name that its upstream knows the model by, and how it fares. */
 export interface Candidate {
@@ -17,14 +17,17 @@ export function upstreamModel(account: Account, model: string): string | undefin
 }
 
 /** What the call asks for that the account's server cannot do, in words; undefined when it can do it all. */
-export function lacks({ capabilities }: Account, facts: CallFacts): string | undefined {
+export function lacks({ capabilities }: Account, facts: CallFacts, { name }: Pick<Protocol, 'name'>): string | undefined {
   const tier = facts.serviceTier
+  if (name in spoken && !capabilities[name as keyof typeof spoken]) return `speaks no ${spoken[name as keyof typeof spoken]}`
   if (!capabilities.stateful && facts.previousResponseId !== undefined) return 'keeps no responses'
   if (!capabilities.serviceTiers && tier !== undefined && tier !== 'auto' && tier !== 'default')
     return `has no service tier ${tier.slice(0, 20)}`
   if (!capabilities.hostedTools && facts.hasHostedTools) return 'runs no hosted tools'
   return undefined
 }
+
+const spoken = { responses: 'Responses API', chat: 'Chat Completions API', embeddings: 'Embeddings API', compact: 'compaction' } as const
 
 /** Whether an account may be given a call now. `probe`: it is out, but one call may find out whether it still is. */
 export type Readiness = 'free' | 'full' | 'probe' | 'circuit' | 'resting' | 'out' | 'disabled'

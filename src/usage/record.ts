@@ -73,16 +73,7 @@ export interface AttemptRow {
   readonly answered: boolean
 }
 
-export const noUsage: Usage = {
-  inputTokens: 0,
-  cachedTokens: 0,
-  cacheWriteTokens: 0,
-  cacheWrite12hTokens: 0,
-  outputTokens: 0,
-  reasoningTokens: 0,
-  webSearches: 0,
-  fileSearches: 0,
-}
+export { noUsage } from '../ledger/price.ts'
 
 /**
  * Writes the call's one row and its attempts. They stand behind the ledger's steps in their transaction, because what is

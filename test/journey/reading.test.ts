@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
+import { defaultCapabilities } from '../../src/directory/entities.ts'
 import { fieldNames } from '../../src/protocols/openai-responses.ts'
 import type { Database } from '../../src/storage/database.ts'
 import { type Asked, openStream, refusalOf, send } from '../client.ts'
@@ -323,7 +324,7 @@ describe('which model', () => {
   })
 
   test('what no account can do is refused for ever, and the reason says what', async () => {
-    const capabilities = { stateful: true, auth: 'bearer', safetyIdentifier: false, serviceTiers: false, hostedTools: false } as const
+    const capabilities = { ...defaultCapabilities, serviceTiers: false, hostedTools: false }
     await using world = await openWorld({ accounts: [{ capabilities }] })
     const asked = { model: 'sim', input: 'x' }
     const tier = await send(world, { body: { ...asked, service_tier: 'flex' } })
