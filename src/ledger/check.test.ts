@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { statement } from '../storage/database.ts'
+import { script } from '../storage/database.ts'
 import { openSqlite } from '../storage/sqlite.ts'
 import { heldCall, manualClock, openBooks, settledRowStep, subscriptionSteps, userSteps } from './books.fixture.ts'
 import { openLedger } from './ledger.ts'
@@ -43,6 +43,21 @@ const damages = [
     found: 'wallet w: its held amount is 0.000000001, its open holds add up to 0.00, 0.000000001 apart',
   },
   {
+    what: 'a refund that no entry explains',
+    sql: `update holds set refunded = 3 where id = 'r1'`,
+    found: 'hold r1: of its charge was given back 0.000000003, though the entry of that refund says 0.00, 0.000000003 apart',
+  },
+  {
+    what: 'a refund of more than was charged, if the schema had let it pass',
+    sql: `pragma ignore_check_constraints = on; update holds set refunded = 11 where id = 'r1'`,
+    found: 'hold r1: of its charge was given back 0.000000011, though it was charged only 0.00000001, 0.000000001 apart',
+  },
+  {
+    what: 'a refund of a call that nobody made',
+    sql: `insert into entries (id, wallet_id, kind, reference, amount, created_at) values ('g', 'w', 'refund', 'x', 4, 0)`,
+    found: 'entry g: it gave back 0.000000004, but of the holds of that call was given back 0.00, 0.000000004 apart',
+  },
+  {
     what: 'a charge without a hold',
     sql: `insert into entries (id, wallet_id, kind, reference, amount, created_at) values ('e', 'w', 'charge', 'x', -4, 0)`,
     found: 'entry e: it charged 0.000000004, but the holds of that call took 0.00, 0.000000004 apart',
@@ -50,7 +65,7 @@ const damages = [
   {
     what: 'a window that used what no call did',
     sql: `update windows set used = 8 where kind = 'weekly'`,
-    found: `window s weekly ${startMs}: used is 0.000000008, the charges of its calls add up to 0.000000007, 0.000000001 apart`,
+    found: `window s weekly ${startMs}: used is 0.000000008, the charges of its calls, without what was given back, add up to 0.000000007, 0.000000001 apart`,
   },
   {
     what: 'a window that holds what no call does',
@@ -60,7 +75,7 @@ const damages = [
   {
     what: 'a window that is missing',
     sql: `delete from windows where kind = 'monthly'`,
-    found: `window s monthly ${startMs}: used is 0.00, the charges of its calls add up to 0.000000007, 0.000000007 apart`,
+    found: `window s monthly ${startMs}: used is 0.00, the charges of its calls, without what was given back, add up to 0.000000007, 0.000000007 apart`,
   },
   {
     what: 'a settled call without a row',
@@ -86,7 +101,7 @@ const damages = [
 
 test.each(damages)('the check finds $what', async ({ sql, found }) => {
   const before = await says()
-  await books.database.commit([{ statement: statement(sql), values: [] }], 'synced')
+  await books.database.commit([{ statement: script(sql), values: [] }], 'synced')
   expect(await says()).toContain(found)
   expect(before).not.toContain(found)
 })

@@ -54,7 +54,7 @@ const windowLengths = Object.entries(windowLengthMs)
 
 /** Every hold stands in the three windows in which its call began. */
 const windowSums = `select holds.subscription_id as id, lengths.kind as kind,
-    starts_at + ((began_at - starts_at) / length) * length as starts_at, sum(settled) as used,
+    starts_at + ((began_at - starts_at) / length) * length as starts_at, sum(settled - refunded) as used,
     sum(case when state = 'held' then amount else 0 end) as held
   from holds join subscriptions on subscriptions.id = holds.subscription_id cross join (${windowLengths}) as lengths
   group by 1, 2, 3`
@@ -97,6 +97,27 @@ const rules: readonly Rule[] = [
     statement: differing(`select id, settled as recorded, 0 as recomputed from holds where state not in ('settled', 'settled_late')`),
   },
   {
+    subject: 'hold',
+    recordedIs: 'of its charge was given back',
+    recomputedIs: 'though the entry of that refund says',
+    statement: differing(`select holds.id as id, refunded as recorded, coalesce(entries.amount, 0) as recomputed
+      from holds left join entries on kind = 'refund' and reference = holds.id where holds.wallet_id is not null`),
+  },
+  {
+    subject: 'hold',
+    recordedIs: 'of its charge was given back',
+    recomputedIs: 'though it was charged only',
+    statement: differing(`select id, refunded as recorded, settled as recomputed from holds where refunded > settled`),
+  },
+  {
+    subject: 'entry',
+    recordedIs: 'it gave back',
+    recomputedIs: 'but of the holds of that call was given back',
+    statement: differing(`select entries.id as id, entries.amount as recorded, 0 as recomputed
+      from entries left join holds on holds.id = reference and holds.wallet_id = entries.wallet_id
+      where kind = 'refund' and holds.id is null`),
+  },
+  {
     subject: 'entry',
     recordedIs: 'it charged',
     recomputedIs: 'but the holds of that call took',
@@ -107,7 +128,7 @@ const rules: readonly Rule[] = [
   {
     subject: 'window',
     recordedIs: 'used is',
-    recomputedIs: 'the charges of its calls add up to',
+    recomputedIs: 'the charges of its calls, without what was given back, add up to',
     statement: differingWindows('used'),
   },
   {

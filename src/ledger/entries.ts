@@ -28,7 +28,7 @@ export interface Posting {
   readonly reason: string | null
   readonly author: string | null
   /** `credit` or `debit` when it is left out. */
-  readonly kind?: Exclude<EntryKind, 'charge'>
+  readonly kind?: Exclude<EntryKind, 'charge' | 'refund'>
 }
 
 /**
@@ -82,6 +82,13 @@ export async function post(
   const amount = direction === 'credit' ? posting.amount : -posting.amount
   if (found?.wallet_id !== posting.walletId || found.amount !== amount) return { refused: 'reference_used' }
   return { balance: wallet.balance as bigint, repeated: true }
+}
+
+/** A correction: what is above zero is added, what is below is taken, as a debit takes it. */
+export async function adjust(database: Pick<Database, 'read' | 'commit'>, clock: Clock, posting: Omit<Posting, 'kind'>): Promise<Posted> {
+  const { amount } = posting
+  const adjustment = { ...posting, kind: 'adjustment' } as const
+  return amount < 0n ? post(database, clock, 'debit', { ...adjustment, amount: -amount }) : post(database, clock, 'credit', adjustment)
 }
 
 /** Newest first. */

@@ -78,6 +78,32 @@ test('a wallet: each line is an operation, the balance and the held amount it le
     debit   d2 5             |   2   0 | repeated
     debit   d2 2             |   2   0 | reference_used
     debit   c1 2             |   0   0 | ok            a reference is unique within its kind
+    adjust  a1 9             |   9   0 | ok
+    hold    re 1..5          |   9   5 | 5
+    adjust  a2 -5            |   9   5 | short         a correction takes nothing that is held
+    adjust  a2 -4            |   5   5 | ok
+    adjust  a2 -4            |   5   5 | repeated
+    adjust  a2 4             |   5   5 | reference_used
+    refund  rx               |   5   5 | call_unknown
+    refund  re               |   5   5 | not_charged   it still runs
+    settle  re 3             |   2   0 | 3
+    refund  re 4             |   2   0 | too_much
+    refund  re 2             |   4   0 | 2
+    refund  re 2             |   4   0 | repeated
+    refund  re               |   4   0 | refunded_already once per call, and never another amount
+    refund  ra               |  14   0 | 10            a late charge is given back like any other
+    refund  r2               |  14   0 | not_charged   it was released
+    hold    rf 1..4          |  14   4 | 4
+    extend  rf 3             |  14   4 | 4             an extension never lowers
+    extend  rf 6             |  14   6 | 6
+    extend  rf 6             |  14   6 | 6             it names the total: the same again changes nothing
+    hold    rg 1..3          |  14   9 | 3
+    extend  rf 20            |  14  14 | 11            what is free, besides what others hold
+    extend  rg 4             |  14  14 | 3
+    settle  rf 12            |   3   3 | 11            its whole hold is taken, and 1 is uncollected
+    extend  rf 12            |   3   3 | ended
+    extend  rx 1             |   3   3 | ended
+    extend  rd 20            |   3   3 | ended         and nothing is set aside for it again
   `
 })
 
@@ -128,6 +154,20 @@ test('a subscription: each line leaves used and held of the day, the week and th
     renew                    | 52   0   52   0  180   0 |
     hold    rc 1..99         |  0  99    0  99    0  99 | 99
     release rc               |  0   0    0   0    0   0 | ok
+    hold    rd 1..10         |  0  10    0  10    0  10 | 10
+    extend  rd 30            |  0  30    0  30    0  30 | 30
+    hold    re 1..20         |  0  50    0  50    0  50 | 20
+    extend  rd 99            |  0 100    0 100    0 100 | 80            all that is left of the day
+    extend  re 21            |  0 100    0 100    0 100 | 20
+    settle  rd 60            | 60  20   60  20   60  20 | 60
+    extend  rd 99            | 60  20   60  20   60  20 | ended
+    sleep   86400000         | 60  20   60  20   60  20 |
+    renew                    | 60  20   60  20   60  20 |
+    hold    rf 1..5          |  0   5   60  25   60  25 | 5
+    refund  rd 15            |  0   5   45  25   45  25 | 15            room, in the windows in which the call began
+    refund  rd 15            |  0   5   45  25   45  25 | repeated
+    refund  rd 16            |  0   5   45  25   45  25 | refunded_already
+    settle  re 20            |  0   5   65   5   65   5 | 20
   `
 })
 
@@ -205,29 +245,6 @@ test('a wallet that is not there pays nothing and is paid nothing', async () => 
   await expect(ledger.credit({ ...posting, amount: -1n })).rejects.toThrow('above zero')
 })
 
-test('entries are listed newest first, page by page', async () => {
-  await using books = await openBooks(openSqlite)
-  const ledger = openLedger(books.database, clock)
-  await books.database.commit([...userSteps('w'), ...userSteps('other')], 'synced')
-  for (const [index, walletId] of ['w', 'other', 'w', 'w'].entries()) {
-    await ledger.credit({ walletId, amount: 10n, reference: `c${index}`, reason: 'a gift', author: 'ann' })
-    clock.advance(1)
-  }
-  const first = await ledger.entriesOf('w', { limit: 2, cursor: null })
-  expect(first.entries.map(entry => entry.reference)).toEqual(['c3', 'c2'])
-  expect(first.entries[0]).toMatchObject({
-    walletId: 'w',
-    kind: 'credit',
-    amount: 10n,
-    reason: 'a gift',
-    author: 'ann',
-    createdAtMs: startMs + 3,
-  })
-  const second = await ledger.entriesOf('w', { limit: 2, cursor: first.cursor })
-  expect(second.entries.map(entry => entry.reference)).toEqual(['c0'])
-  expect(second.cursor).toBeNull()
-})
-
 test('a charge is an entry by its call, and a charge of nothing is none', async () => {
   await using books = await openBooks(openSqlite)
   const ledger = openLedger(books.database, clock)
@@ -296,14 +313,23 @@ function play(database: Database, payer: Funds | typeof terms, left: () => Promi
     return funds
   }
 
+  const posted = (name: 'credit' | 'debit' | 'adjust') => async (reference: string, amount: string) => {
+    const answer = await ledger[name]({ walletId: 'w', amount: BigInt(amount), reference, reason: null, author: null })
+    return 'refused' in answer ? answer.refused : answer.repeated ? 'repeated' : 'ok'
+  }
+
   const operations: Record<string, (id: string, amount: string, flag: string) => Promise<string> | string> = {
-    async credit(reference, amount) {
-      const posted = await ledger.credit({ walletId: 'w', amount: BigInt(amount), reference, reason: null, author: null })
-      return 'refused' in posted ? posted.refused : posted.repeated ? 'repeated' : 'ok'
+    credit: posted('credit'),
+    debit: posted('debit'),
+    adjust: posted('adjust'),
+    async refund(callId, text) {
+      const amount = text === '' ? undefined : BigInt(text)
+      const given = await ledger.refund({ callId, amount, reason: 'r', author: 'a' })
+      return 'refused' in given ? given.refused : given.repeated ? 'repeated' : given.refunded.toString()
     },
-    async debit(reference, amount) {
-      const posted = await ledger.debit({ walletId: 'w', amount: BigInt(amount), reference, reason: null, author: null })
-      return 'refused' in posted ? posted.refused : posted.repeated ? 'repeated' : 'ok'
+    async extend(id, to) {
+      const extended = await ledger.extend(id, fundsOf(id), BigInt(to))
+      return 'refused' in extended ? extended.refused : extended.granted.toString()
     },
     async hold(id, amount, flag) {
       const [floor, want] = amount.split('..').map(BigInt)

@@ -1,9 +1,10 @@
 import type { Clock } from '../lib/clock.ts'
-import { type Database, type Row, statement } from '../storage/database.ts'
+import { type Database, statement } from '../storage/database.ts'
 import { checkBooks, type Difference } from './check.ts'
-import { type EntryPage, type Posted, type Posting, post, readEntries } from './entries.ts'
-import { expireSteps, type Funds, type HoldRequest, holdSteps, releaseSteps } from './steps.ts'
-import { type Room, readRoom, type SubscriptionFunds, subscriptionFunds, type WindowKind } from './subscription.ts'
+import { adjust, type EntryPage, type Posted, type Posting, post, readEntries } from './entries.ts'
+import { type Refunded, type Refunding, refund } from './refund.ts'
+import { expireSteps, extendSteps, type Funds, fundsOf, type HoldRequest, holdSteps, releaseSteps } from './steps.ts'
+import { type Room, readRoom, type SubscriptionFunds, type WindowKind } from './subscription.ts'
 
 /**
  * Whose money is where. Everything rejects with `DatabaseAway` when the books cannot be reached; it is then unknown
@@ -23,6 +24,12 @@ export interface Ledger {
    */
   hold(request: HoldRequest): Promise<Held>
 
+  /**
+   * Sets aside `to` in all for a call that runs, or as much of it as is free; never less than before. The same again changes
+   * nothing. `ended`: it has no hold that is open.
+   */
+  extend(callId: string, funds: Funds, to: bigint): Promise<{ readonly granted: bigint } | { readonly refused: 'ended' }>
+
   /** Gives back all that is held for a call to which nothing was served. Does nothing when it has ended. */
   release(callId: string, funds: Funds): Promise<void>
 
@@ -30,6 +37,10 @@ export interface Ledger {
   credit(posting: Posting): Promise<Posted>
   /** Takes money that is free, once by (kind, reference). Throws when the amount is not above zero. */
   debit(posting: Posting): Promise<Posted>
+  /** Adds what is above zero and takes what is below, of what is free; once by its reference. Throws when it is zero. */
+  adjust(posting: Omit<Posting, 'kind'>): Promise<Posted>
+  /** Gives back what a settled call was charged, or a part of it, once. Throws when the amount is not above zero. */
+  refund(refunding: Refunding): Promise<Refunded>
 
   /** Newest first, at most 1,000. */
   entriesOf(walletId: string, page: { readonly limit: number; readonly cursor: string | null }): Promise<EntryPage>
@@ -64,11 +75,14 @@ export function openLedger(database: Pick<Database, 'read' | 'report' | 'commit'
     },
     room: funds => readRoom(database, funds),
     hold: request => hold(database, request),
+    extend: (callId, funds, to) => extend(database, callId, funds, to),
     async release(callId, funds) {
       await database.commit(releaseSteps(callId, funds), 'ordered')
     },
     credit: posting => post(database, clock, 'credit', posting),
     debit: posting => post(database, clock, 'debit', posting),
+    adjust: posting => adjust(database, clock, posting),
+    refund: refunding => refund(database, clock, refunding),
     entriesOf: (walletId, page) => readEntries(database, walletId, page),
     async renewLease(leaseId, ttlMs) {
       await database.commit([{ statement: writeLease, values: [leaseId, clock.nowMs() + ttlMs] }], 'ordered')
@@ -101,18 +115,19 @@ async function hold(database: Pick<Database, 'read' | 'commit'>, request: HoldRe
 /** As the refusal says them. */
 const windowNames: Readonly<Record<WindowKind, 'Daily' | 'Weekly' | 'Monthly'>> = { daily: 'Daily', weekly: 'Weekly', monthly: 'Monthly' }
 
+async function extend(database: Pick<Database, 'commit'>, callId: string, funds: Funds, to: bigint): ReturnType<Ledger['extend']> {
+  const committed = await database.commit(extendSteps(callId, funds, to), 'ordered')
+  if (committed.done) return { granted: committed.rows.at(-1)![0]!.granted as bigint }
+  if (committed.guard !== 'ended_already') throw new Error(`The hold of call ${callId} cannot be extended: ${committed.guard}.`)
+  return { refused: 'ended' }
+}
+
 async function expireHolds(database: Pick<Database, 'read' | 'commit'>, nowMs: number, graceUntilMs: number): Promise<number> {
   if (nowMs < graceUntilMs) return 0
   const due = await database.read(listDue, [nowMs, expireRoundMax])
   const ends = await Promise.all(due.map(row => database.commit(expireSteps(row.id as string, fundsOf(row), nowMs), 'ordered')))
   if (due.length < expireRoundMax) await database.commit([{ statement: dropLeases, values: [nowMs] }], 'ordered')
   return ends.filter(end => end.done).length
-}
-
-function fundsOf(row: Row): Funds {
-  if (row.wallet_id !== null) return { kind: 'wallet', walletId: row.wallet_id as string }
-  const terms = { id: row.subscription_id as string, startsAtMs: Number(row.starts_at), endsAtMs: Number(row.ends_at) }
-  return subscriptionFunds({ ...terms, dailyLimit: null, weeklyLimit: null, monthlyLimit: null }, Number(row.began_at))
 }
 
 const readWallet = statement('select balance, held from wallets where id = $1')

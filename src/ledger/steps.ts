@@ -1,5 +1,5 @@
-import { type Committed, type Step, statement } from '../storage/database.ts'
-import { lockStep, type SubscriptionFunds, selectRoom, theseWindows, windowSteps, windowValues } from './subscription.ts'
+import { type Committed, type Row, type Step, statement } from '../storage/database.ts'
+import { lockStep, type SubscriptionFunds, selectRoom, subscriptionFunds, theseWindows, windowSteps, windowValues } from './subscription.ts'
 
 /**
  * The life of a hold, as steps: whoever ends a call puts them into one transaction with its row and its owners.
@@ -7,6 +7,8 @@ import { lockStep, type SubscriptionFunds, selectRoom, theseWindows, windowSteps
  *   held ──▶ settled    it was answered: its cost is taken, the rest given back
  *        ──▶ released   nothing was served: all is given back
  *        ──▶ expired    its gateway died: all is given back ──▶ settled_late    its cost is taken, out of what is free by then
+ *
+ * While it is held it may be extended; once it is settled, what was taken may be given back (`refund.ts`).
  *
  * The hold's own row comes first in each, because whoever has it changed is the one who ends it; then the wallet's or the
  * subscription's. That order is also what keeps overlapping transactions from waiting for each other in a ring.
@@ -73,6 +75,34 @@ export function holdSteps(request: HoldRequest): readonly Step[] {
   ]
 }
 
+/**
+ * Sets aside more for a call that runs: `to` in all, or as much of it as is free. It names the total, so repeating it changes
+ * nothing, and it never lowers. Guard: `ended_already`, the first step. Returns the total as `granted`.
+ */
+export function extendSteps(callId: string, funds: Funds, to: bigint): readonly Step[] {
+  const open = { statement: lockHold, values: [callId], rows: 1, otherwise: 'ended_already' }
+  const grant = { statement: readGrant, values: [callId] }
+  // What is held goes back first, and all of the larger amount is taken again: so what is free is reckoned in one way only.
+  const giveBack = giveBackSteps(callId, funds, 'held')
+  if (funds.kind === 'wallet') {
+    return [
+      open,
+      ...giveBack,
+      { statement: growInWallet, values: [funds.walletId, callId, to] },
+      { statement: takeAgain, values: [funds.walletId, callId], rows: 1, otherwise: 'wallet_unknown' },
+      grant,
+    ]
+  }
+  const values = windowValues(funds)
+  return [
+    open,
+    ...giveBack,
+    { statement: growInWindows, values: [...values, callId, to] },
+    { statement: takeFromWindows, values: [...values, callId], rows: 3, otherwise: 'windows_missing' },
+    grant,
+  ]
+}
+
 /** Guard: `ended_already`, the first step, when it was settled or released before. Read what was taken with `readSettled`. */
 export function settleSteps(settle: Settle): readonly Step[] {
   const { callId, cost, funds } = settle
@@ -133,8 +163,15 @@ export function readSettled(committed: Committed): { readonly charged: bigint } 
   return settled === undefined ? undefined : { charged: settled.charged as bigint }
 }
 
-/** `state` is the one that the step before has just put the hold into, or not, if the hold was not open. */
-function giveBackSteps(callId: string, funds: Funds, state: 'releasing' | 'expired'): readonly Step[] {
+/** Whose money a hold took: of a row with its wallet or subscription, when the call began, and when the subscription starts and ends. */
+export function fundsOf(row: Row): Funds {
+  if (row.wallet_id !== null) return { kind: 'wallet', walletId: row.wallet_id as string }
+  const terms = { id: row.subscription_id as string, startsAtMs: Number(row.starts_at), endsAtMs: Number(row.ends_at) }
+  return subscriptionFunds({ ...terms, dailyLimit: null, weeklyLimit: null, monthlyLimit: null }, Number(row.began_at))
+}
+
+/** `state` is the one that the step before has put the hold into, or found it in; of a hold in another nothing is given back. */
+function giveBackSteps(callId: string, funds: Funds, state: 'held' | 'releasing' | 'expired'): readonly Step[] {
   if (funds.kind === 'wallet') return [{ statement: giveBackToWallet, values: [funds.walletId, callId, state] }]
   return [lockStep(funds), { statement: giveBackToWindows, values: [...windowValues(funds), callId, state] }]
 }
@@ -174,6 +211,21 @@ const insertWindowHold = statement(`insert into holds (${holdColumns})
   on conflict (id) do nothing`)
 
 const takeFromWindows = statement(`update windows set held = held + (select amount from holds where id = $5) where ${theseWindows}`)
+
+const lockHold = statement(`update holds set amount = amount where id = $1 and state = 'held'`)
+
+/** `room` is what is free besides the hold itself; null is no limit. */
+function grown(room: string): string {
+  return `case when $to <= amount then amount when (${room}) is null or $to < (${room}) then $to when (${room}) < amount then amount else (${room}) end`
+}
+
+const growInWallet =
+  statement(`update holds set amount = ${grown('select balance - held from wallets where id = $1').replaceAll('$to', '$3')}
+  where id = $2`)
+const takeAgain = statement('update wallets set held = held + (select amount from holds where id = $2) where id = $1')
+
+const growInWindows = statement(`update holds set amount = ${grown('room').replaceAll('$to', '$6')}
+  from (${selectRoom}) as rooms where holds.id = $5`)
 
 const reviveHold = statement(`insert into holds (${holdColumns})
   values ($1, $2, $3, 0, 'expired', $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (id) do nothing`)
