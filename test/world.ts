@@ -9,7 +9,8 @@ import { type AccountDraft, changeAccount, makeAccount } from '../src/directory/
 import { type Account, defaultCapabilities, type Group, type User } from '../src/directory/entities.ts'
 import { type GroupDraft, makeGroup } from '../src/directory/groups.ts'
 import { type KeyDraft, makeKey } from '../src/directory/keys.ts'
-import { makePrice, type PriceDraft } from '../src/directory/prices.ts'
+import type { PriceDraft } from '../src/directory/price-line.ts'
+import { makePrice } from '../src/directory/prices.ts'
 import { makeUser, type UserDraft } from '../src/directory/users.ts'
 import { type Adapters, type Headgate, openHeadgate } from '../src/headgate.ts'
 import { parseDecimal, parseUsd } from '../src/ledger/money.ts'
@@ -115,7 +116,8 @@ async function populate(
   const accounts = (options.accounts ?? [{}]).map((draft, i) =>
     makeAccount({ ...accountDraft(i, sim.url, group.entity.id), ...draft }, seal, clock.nowMs() + i),
   )
-  const prices = (options.prices ?? [{}]).map(draft => makePrice({ ...priceDraft, ...draft }, undefined, clock.nowMs() - 1000))
+  const always = { fromMs: clock.nowMs() - 1000, untilMs: null }
+  const prices = (options.prices ?? [{}]).map(draft => makePrice({ ...priceDraft, ...draft }, always, clock.nowMs()))
   await commit([group, ...accounts, ...prices].flatMap(({ steps }) => steps))
 
   async function addUser(draft: Partial<UserDraft> = {}, balance = options.balance ?? '100'): Promise<User> {

@@ -142,7 +142,7 @@ describe('one wrong entry, and nothing changes', () => {
     await bed.commit([step('create trigger meanwhile before insert on prices begin select raise(ignore); end', [])])
     const { error } = await apply({ setup }, 409)
     await bed.commit([step('drop trigger meanwhile', [])])
-    expect(error.message).toBe('Somebody else set the price of sim meanwhile; look at it and try again.')
+    expect(error.message).toBe('Somebody else changed the price book meanwhile; look at it and try again.')
     expect(await rows()).toEqual([0, 0, 0, 0, 0, 0])
     expect(bed.log).toEqual([])
   })

@@ -1,4 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import { changeBook } from '../directory/prices.ts'
 import { object } from './fields.ts'
 import { type Change, planOf, readPresent } from './plan.ts'
 import type { AdminParts } from './ports.ts'
@@ -50,9 +51,10 @@ async function applySetup({ setup, dryRun, prune }: z.output<typeof applySchema>
   const present = await readPresent(parts)
   const planned = await planOf(setup, present, prune, parts)
   if (prune) planned.push(...(await pruneOf(setup, present, parts)))
-  const doing = planned.filter(({ steps }) => steps.length > 0)
+  const doing = planned.filter(({ change }) => change.action !== 'unchanged')
   if (!dryRun && doing.length > 0) {
-    const steps = doing.flatMap(one => one.steps)
+    const lines = doing.flatMap(({ line }) => line ?? [])
+    const steps = [...doing.flatMap(one => one.steps), ...changeBook(present.book, lines, parts.clock.nowMs()).steps]
     const deeds = doing.map(({ change }) => ({ what: change.action, target: `${change.kind} ${change.name}` }))
     await save(parts, steps, deeds)
   }

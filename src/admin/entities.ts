@@ -1,7 +1,7 @@
 import type { AccountDraft } from '../directory/accounts.ts'
 import type { Account, Group, User } from '../directory/entities.ts'
 import type { GroupDraft } from '../directory/groups.ts'
-import type { PriceDraft } from '../directory/prices.ts'
+import type { PriceDraft } from '../directory/price-line.ts'
 import type { UserDraft } from '../directory/users.ts'
 import { formatDecimal, formatUsd, parseDecimal, parseUsd } from '../ledger/money.ts'
 import type { PriceVersion } from '../ledger/price.ts'

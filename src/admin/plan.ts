@@ -3,7 +3,8 @@ import { changeAccount, listAccounts, makeAccount } from '../directory/accounts.
 import type { Account, Group } from '../directory/entities.ts'
 import { changeGroup, listGroups, makeGroup } from '../directory/groups.ts'
 import { everything } from '../directory/pages.ts'
-import { lineOf, listPrices, makePrice } from '../directory/prices.ts'
+import { type LineChange, placePrice } from '../directory/price-line.ts'
+import { type BookRead, readBook, sameLine } from '../directory/prices.ts'
 import { changeUser, findUser, makeUser } from '../directory/users.ts'
 import type { PriceVersion } from '../ledger/price.ts'
 import type { Step } from '../storage/database.ts'
@@ -20,7 +21,7 @@ import {
 } from './entities.ts'
 import { groupIdsBy, groupIdsOf } from './lookup.ts'
 import type { AdminParts } from './ports.ts'
-import { aliasProblems } from './price-lines.ts'
+import { nameProblems } from './price-lines.ts'
 import { invalid } from './refusal.ts'
 import { type Problem, placeOf } from './sentence.ts'
 import type { Setup, SetupAccount, SetupGroup, SetupPrice, SetupUser } from './setup.ts'
@@ -36,25 +37,24 @@ export interface Change {
 
 export type Fields = Readonly<{ [field: string]: { readonly from: unknown; readonly to: unknown } }>
 
-/** A change, and the steps that make it. */
+/** A change, and what makes it: steps of its own, or its part in the one change of the price book. */
 export interface Planned {
   readonly change: Change
   readonly steps: readonly Step[]
+  readonly line?: LineChange
 }
 
 /** What there is before an apply. Users are looked up one by one: they may be very many. */
 export interface Present {
   readonly groups: readonly Group[]
   readonly accounts: readonly Account[]
-  /** Those that hold now. */
-  readonly prices: readonly PriceVersion[]
+  readonly book: BookRead
 }
 
-export async function readPresent({ database, seal }: AdminParts): Promise<Present> {
+export async function readPresent({ database, seal, clock }: AdminParts): Promise<Present> {
   const groups = await everything(page => listGroups(database, page))
   const accounts = await everything(page => listAccounts(database, seal, page))
-  const prices = await everything(page => listPrices(database, page))
-  return { groups, accounts, prices }
+  return { groups, accounts, book: await readBook(database, clock.nowMs()) }
 }
 
 /**
@@ -137,20 +137,20 @@ async function planUsers(wanted: readonly SetupUser[], { database, clock }: Admi
   return planned
 }
 
-function planPrices(wanted: readonly SetupPrice[], { prices }: Present, { clock }: AdminParts): Planned[] {
+/** A setup says what holds from now on, until whatever else is planned. */
+function planPrices(wanted: readonly SetupPrice[], { book: { standing } }: Present, { clock }: AdminParts): Planned[] {
   const drafts = wanted.map(priceOfSetup)
-  const problems = aliasProblems(drafts, prices, index => ['setup', 'prices', index])
+  const problems = nameProblems(drafts, standing, index => ['setup', 'prices', index])
   if (problems.length > 0) throw invalid(problems)
+  const fromMs = clock.nowMs()
   return drafts.map(draft => {
-    const running = prices.find(version => lineOf(version) === lineOf(draft))
+    const versions = sameLine(standing, draft)
+    const running = versions.find(version => version.effectiveFromMs <= fromMs)
     const name = priceName(draft)
-    if (running === undefined) return madeOne('price', name, makePrice(draft, undefined, clock.nowMs()).steps)
-    return changedOne(
-      'price',
-      name,
-      differences(setupOfPrice(running), setupOfPrice(draft)),
-      () => makePrice(draft, running, clock.nowMs()).steps,
-    )
+    const line = placePrice(draft, { fromMs }, versions)
+    if (running === undefined) return { ...madeOne('price', name, []), line }
+    const planned = changedOne('price', name, differences(setupOfPrice(running), setupOfPrice(draft)), () => [])
+    return planned.change.action === 'unchanged' ? planned : { ...planned, line }
   })
 }
 

@@ -1,36 +1,37 @@
-import { isDeepStrictEqual } from 'node:util'
-import { lineOf, type PriceDraft } from '../directory/prices.ts'
+import { lineOf, type PriceDraft } from '../directory/price-line.ts'
 import type { PriceVersion } from '../ledger/price.ts'
-import { setupOfPrice } from './entities.ts'
 import { type Problem, placeOf } from './sentence.ts'
 
-/** Whether a version says what a draft says, so that there is nothing to change. */
-export function isSamePrice(version: PriceVersion, draft: PriceDraft): boolean {
-  return isDeepStrictEqual(setupOfPrice(version), setupOfPrice(draft))
-}
-
 /**
- * An alias that another model has, as its name or as an alias, would leave open what a call costs. `running` are the versions
- * that hold now, of which those that a draft replaces no longer count; `pathOf` says where the nth draft stands in the body.
+ * A name that two models have, each as its own or as an alias, would leave open what a call costs; whichever of them came
+ * first. `standing` are the versions that hold now or will, of which those that a draft replaces no longer count; `pathOf` says
+ * where the nth draft stands in the body.
  */
-export function aliasProblems(
+export function nameProblems(
   drafts: readonly PriceDraft[],
-  running: readonly PriceVersion[],
+  standing: readonly PriceVersion[],
   pathOf: (index: number) => Problem['path'],
 ): Problem[] {
   const replaced = new Set(drafts.map(lineOf))
-  const standing = [...drafts, ...running.filter(version => !replaced.has(lineOf(version)))]
-  const models = new Set(standing.map(({ model }) => model))
+  const all = [...drafts, ...standing.filter(version => !replaced.has(lineOf(version)))]
+  const models = new Set(all.map(({ model }) => model))
   const owners = new Map<string, Set<string>>()
-  for (const { model, aliases } of standing) for (const alias of aliases) owners.set(alias, (owners.get(alias) ?? new Set()).add(model))
+  for (const { model, aliases } of all) for (const alias of aliases) owners.set(alias, (owners.get(alias) ?? new Set()).add(model))
+
+  /** The other model that has this name, if one does. */
+  function otherOf(name: string, model: string): string | undefined {
+    return models.has(name) && name !== model ? name : [...(owners.get(name) ?? [])].find(owner => owner !== model)
+  }
 
   return drafts.flatMap((draft, index) =>
-    draft.aliases.flatMap((alias, at) => {
-      const other = models.has(alias) && alias !== draft.model ? alias : [...owners.get(alias)!].find(model => model !== draft.model)
-      if (other === undefined) return []
-      const path = [...pathOf(index), 'aliases', at]
-      const says = other === alias ? 'which has a price of its own' : `which is an alias of ${other}`
-      return [{ path, message: `${placeOf(path)} is ${JSON.stringify(alias)}, ${says}; a name can have only one price.` }]
-    }),
+    [{ name: draft.model, at: ['model'] }, ...draft.aliases.map((name, nth) => ({ name, at: ['aliases', nth] }))].flatMap(
+      ({ name, at }) => {
+        const other = otherOf(name, draft.model)
+        if (other === undefined) return []
+        const path = [...pathOf(index), ...at]
+        const says = other === name ? 'which has a price of its own' : `which is an alias of ${other}`
+        return [{ path, message: `${placeOf(path)} is ${JSON.stringify(name)}, ${says}; a name can have only one price.` }]
+      },
+    ),
   )
 }

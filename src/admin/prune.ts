@@ -2,7 +2,7 @@ import { changeAccount, removeAccount } from '../directory/accounts.ts'
 import type { Account, Group, User } from '../directory/entities.ts'
 import { emptyGroup, removeGroup } from '../directory/groups.ts'
 import { everything } from '../directory/pages.ts'
-import { endPrice, lineOf } from '../directory/prices.ts'
+import { endLine, lineOf } from '../directory/price-line.ts'
 import { referencesTo } from '../directory/references.ts'
 import { changeUser, listUsers, removeUser } from '../directory/users.ts'
 import { type Planned, type Present, priceName } from './plan.ts'
@@ -37,8 +37,10 @@ export async function pruneOf(setup: Setup, present: Present, parts: AdminParts)
     one => one.email,
   ))
     planned.push(await pruneUser(user, parts))
-  for (const price of without(present.prices, setup.prices?.map(lineOf), lineOf)) {
-    planned.push({ change: { kind: 'price', name: priceName(price), action: 'removed' }, steps: endPrice(price, parts.clock.nowMs()) })
+  const gone = without(present.book.standing, setup.prices?.map(lineOf), lineOf)
+  for (const versions of Map.groupBy(gone, lineOf).values()) {
+    const change = { kind: 'price', name: priceName(versions[0]!), action: 'removed' } as const
+    planned.push({ change, steps: [], line: endLine(versions, parts.clock.nowMs()) })
   }
   return planned
 }

@@ -157,6 +157,14 @@ test('prices are set from now on, and keep their history', async () => {
   expect(JSON.parse(await done('price list --model gpt-5 --history --json')).items).toHaveLength(2)
 })
 
+test('a price is planned, and ended', async () => {
+  const from = '2031-01-01T00:00:00.000Z'
+  expect(await done('price set gpt-5 --input 1 --output 8 --from 2031-01-01')).toContain(from)
+  expect(await done('price list --model gpt-5')).toContain(from)
+  expect(await done('price end gpt-5 --at 2031-01-01')).toMatch(/^The price of gpt-5 ends\.\n/)
+  expect(JSON.parse(await done('price list --model gpt-5 --json')).items).toMatchObject([{ effectiveTo: from }])
+})
+
 test('a subscription is assigned and ended', async () => {
   await done('subscription assign --user dev@example.com --group team --days 30 --daily 5.00')
   const { items } = JSON.parse(await done('subscription list --user dev@example.com --json'))

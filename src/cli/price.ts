@@ -1,13 +1,14 @@
 import type { Command } from 'commander'
 import { pathOf } from './client.ts'
-import { type Column, type Item, printJson, printLine, printTable } from './io.ts'
+import { type Column, type Item, itemsOf, printJson, printLine, printTable } from './io.ts'
 import { type Asked, type Cli, everything, noun, verb } from './verb.ts'
-import { collect, decimal, decimalOrNone, positiveNumber, wholeNumber } from './words.ts'
+import { collect, decimal, decimalOrNone, positiveNumber, time, timeOrNone, wholeNumber } from './words.ts'
 
 export function priceCommand(program: Command, cli: Cli): void {
   const command = noun(program, 'price', 'The price book: USD per million tokens, by model, tier and context')
   listPrices(command, cli)
   setPrice(command, cli)
+  endPrice(command, cli)
 }
 
 interface ListAsked extends Asked {
@@ -16,7 +17,7 @@ interface ListAsked extends Asked {
 }
 
 function listPrices(command: Command, cli: Cli): void {
-  verb(command, 'list', 'List the prices', 'headgate price list --model gpt-5.1')
+  verb(command, 'list', 'List the prices that hold, and those that are planned', 'headgate price list --model gpt-5.1')
     .option('--model <name>', 'of one model only')
     .option('--history', 'earlier versions too')
     .action(async ({ json, ...query }: ListAsked) => {
@@ -42,7 +43,7 @@ const columns: readonly Column[] = [
 
 function setPrice(command: Command, cli: Cli): void {
   const example = 'headgate price set gpt-5.1 --input 1.25 --cached 0.125 --output 10'
-  verb(command, 'set <model>', 'Set a price from now on; earlier calls keep theirs', example)
+  verb(command, 'set <model>', 'Set a price from now or a later moment on; earlier calls keep theirs', example)
     .requiredOption('--input <usd>', 'a million fresh input tokens', decimal)
     .requiredOption('--output <usd>', 'a million output tokens', decimal)
     .option('--cached <usd>', 'a million cached input tokens; as fresh ones when not given', decimal)
@@ -55,10 +56,40 @@ function setPrice(command: Command, cli: Cli): void {
     .option('--max-output <tokens>', 'the most the model can answer', positiveNumber)
     .option('--alias <name>', 'another exact name of the model; may be given several times', collect)
     .option('--source <text>', 'where the price was read')
+    .option('--from <time>', 'its first moment, such as 2026-12-01; now when not given', time)
+    .option(
+      '--until <time>',
+      'the first moment after it, when what held before holds again; none: for ever, whatever is planned',
+      timeOrNone,
+    )
     .action(async (model: string, { json, alias, ...fields }: Item) => {
       const item = await cli.api().send('POST', pathOf('prices'), { model, ...fields, ...(alias !== undefined && { aliases: alias }) })
       if (json) return printJson(cli.terminal, item)
       printLine(cli.terminal, `The price of ${model} is set.`)
       printTable(cli.terminal, columns, [item])
+    })
+}
+
+interface EndAsked extends Asked {
+  readonly tier?: string
+  readonly contextOver?: number
+  readonly at?: string
+}
+
+function endPrice(command: Command, cli: Cli): void {
+  verb(
+    command,
+    'end <model>',
+    'End a price and what is planned for it; earlier calls keep theirs',
+    'headgate price end gpt-5.1 --tier flex',
+  )
+    .option('--tier <tier>', 'default, flex, priority, …')
+    .option('--context-over <tokens>', 'the band for calls with more input than this', wholeNumber)
+    .option('--at <time>', 'the first moment without it, such as 2026-12-01; now when not given', time)
+    .action(async (model: string, { json, ...fields }: EndAsked) => {
+      const answer = await cli.api().send('POST', pathOf('prices', 'end'), { model, ...fields })
+      if (json) return printJson(cli.terminal, answer)
+      printLine(cli.terminal, `The price of ${model} ends.`)
+      printTable(cli.terminal, columns, itemsOf(answer.ended))
     })
 }

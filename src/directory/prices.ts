@@ -2,57 +2,72 @@ import { formatUsd, parseUsd } from '../ledger/money.ts'
 import type { PriceVersion } from '../ledger/price.ts'
 import { newId } from '../lib/id.ts'
 import { type Database, type Row, type Step, statement } from '../storage/database.ts'
-import { json, text, textOrNull, whole, wholeOrNull } from './cells.ts'
-import type { Page } from './pages.ts'
+import { amount, json, text, textOrNull, whole, wholeOrNull } from './cells.ts'
+import { everything, type Page } from './pages.ts'
+import { isStanding, type LineChange, lineOf, type PriceDraft, type Span } from './price-line.ts'
 import { insertStep, type Made, type RowValues, step } from './steps.ts'
 
-/** What an operator says of a price: the line for a model, a tier and a band of context. */
-export type PriceDraft = Omit<PriceVersion, 'id' | 'effectiveFromMs' | 'effectiveToMs'>
+/** The price book as it was read: what stands in it, and the number under which it may be changed. */
+export interface BookRead {
+  readonly revision: bigint
+  /** The versions that hold now or will. */
+  readonly standing: readonly PriceVersion[]
+}
+
+/** The revision first: whatever is written between the two reads makes it an old one, and a change by it is refused. */
+export async function readBook(database: Database, nowMs: number): Promise<BookRead> {
+  const [book] = await database.report(bookRow)
+  const versions = await everything(page => listPrices(database, page, { nowMs }))
+  return { revision: amount(book!, 'revision'), standing: versions.filter(version => isStanding(version, nowMs)) }
+}
 
 /**
- * A price from now on. `running` is the version it replaces: that one ends in the same moment, so that every call has exactly one.
- * Versions never change otherwise, because rows of calls name the one they were priced by.
+ * What must be committed to change the book, nothing if nothing changes. Refused if somebody changed it since it was read,
+ * on any node: two changes that do not know of each other could leave a gap, an overlap, or a name with two prices.
  */
-export function makePrice(draft: PriceDraft, running: PriceVersion | undefined, nowMs: number): Made<PriceVersion> {
-  const fromMs = Math.max(nowMs, running?.effectiveFromMs ?? 0)
-  const entity: PriceVersion = { ...draft, id: newId(nowMs), effectiveFromMs: fromMs, effectiveToMs: null }
-  const insert = insertStep(
-    'prices',
-    recordOf(entity),
-    `Somebody else set the price of ${draft.model} meanwhile; look at it and try again.`,
-  )
-  return { entity, steps: running === undefined ? [insert] : [...endPrice(running, fromMs), insert] }
+export function changeBook({ revision }: BookRead, changes: readonly LineChange[], nowMs: number): { made: PriceVersion[]; steps: Step[] } {
+  const made = changes.flatMap(({ begins }) => begins.map(({ draft, span }) => makePrice(draft, span, nowMs)))
+  const ends = changes.flatMap(change => change.ends).map(({ version, atMs }) => step(closePrice, [version.id, atMs, nowMs], guard))
+  if (made.length + ends.length === 0) return { made: [], steps: [] }
+  const steps = [step(turnPage, [revision], guard), ...ends, ...made.flatMap(one => one.steps)]
+  return { made: made.map(({ entity }) => entity), steps }
 }
 
-/** Ends a running version: calls that begin later find no price in this line. */
-export function endPrice({ id, model, effectiveFromMs }: PriceVersion, nowMs: number): Step[] {
-  const otherwise = `Somebody else changed the price of ${model} meanwhile; look at it and try again.`
-  return [step(closePrice, [id, Math.max(nowMs, effectiveFromMs)], { rows: 1, otherwise })]
+/** One version, whatever else there is. */
+export function makePrice(draft: PriceDraft, span: Span, nowMs: number): Made<PriceVersion> {
+  const entity: PriceVersion = { ...draft, id: newId(nowMs), effectiveFromMs: span.fromMs, effectiveToMs: span.untilMs }
+  return { entity, steps: [insertStep('prices', recordOf(entity), otherwise)] }
 }
 
-/** What both versions say of the same line: "gpt-5 default 0". */
-export function lineOf({ model, tier, contextOver }: Pick<PriceVersion, 'model' | 'tier' | 'contextOver'>): string {
-  return `${model} ${tier} ${contextOver}`
+/** The line's versions among those. */
+export function sameLine<Line extends PriceDraft>(versions: readonly Line[], line: Parameters<typeof lineOf>[0]): Line[] {
+  return versions.filter(version => lineOf(version) === lineOf(line))
 }
 
-/** Versions by age; the running ones only, unless `all`. */
+const otherwise = 'Somebody else changed the price book meanwhile; look at it and try again.'
+const guard = { rows: 1, otherwise }
+
+/** Versions by age: with `nowMs` those that hold then or will later, without it all there ever were. */
 export async function listPrices(database: Database, { after = '', limit }: Page, only: PriceFilter = {}): Promise<PriceVersion[]> {
-  const rows = await database.report(pricePage, [after, limit, only.model ?? null, only.all ? 1 : 0])
+  const rows = await database.report(pricePage, [after, limit, only.model ?? null, only.nowMs ?? -1])
   return rows.map(priceOf)
 }
 
 export interface PriceFilter {
   readonly model?: string | undefined
-  /** Ended versions too. */
-  readonly all?: boolean | undefined
+  readonly nowMs?: number | undefined
 }
 
 const columns = `id, model, tier, context_over, input, cached, cache_write, cache_write_12h, output, web_search, file_search,
   max_output, aliases, source, effective_from, effective_to`
 const pricePage = statement(`select ${columns} from prices where id > $1
-  and (model = cast($3 as text) or cast($3 as text) is null) and (effective_to is null or cast($4 as bigint) = 1)
+  and (model = cast($3 as text) or cast($3 as text) is null) and (effective_to is null or cast($4 as bigint) < 0 or (effective_to > $4 and effective_to > effective_from))
   order by id limit $2`)
-const closePrice = 'update prices set effective_to = $2 where id = $1 and effective_to is null'
+const bookRow = statement('select revision from price_book where id = 1')
+const turnPage = 'update price_book set revision = revision + 1 where id = 1 and revision = $1'
+/** A version that has ended stays as it is. */
+const closePrice =
+  'update prices set effective_to = $2 where id = $1 and effective_from <= $2 and (effective_to is null or effective_to > $3)'
 
 /** Rates are kept as decimal text in USD: it is exact, and can be read by whoever looks into the books. */
 function recordOf(price: PriceVersion): RowValues {

@@ -79,7 +79,7 @@ async function readSnapshot(database: Database, seal: Seal): Promise<Snapshot> {
   const [groups, accounts, prices] = await Promise.all([
     everything(page => listGroups(database, page)),
     everything(page => listAccounts(database, seal, page)),
-    everything(page => listPrices(database, page, { all: true })),
+    everything(page => listPrices(database, page)),
   ])
   const members = new Map<string, Account[]>(groups.map(group => [group.id, []]))
   for (const account of accounts) for (const groupId of account.groupIds) members.get(groupId)?.push(account)

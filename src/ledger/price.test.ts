@@ -90,6 +90,9 @@ describe('which line prices a call', () => {
     version({ ...rates.luna, id: 'twice-newer', model: 'twice', effectiveFromMs: 3_000 }),
     version({ ...rates.nano, id: 'sol-latest', model: 'sol-latest', effectiveFromMs: 7_000 }),
     version({ ...rates.nano, id: 'tail', model: 'tail', contextOver: 100 }),
+    version({ ...rates.nano, id: 'lone', model: 'lone', tier: 'flex' }),
+    version({ ...rates.pro, id: 'sol-own', model: 'sol-2024-05-13', effectiveFromMs: 500, effectiveToMs: 600 }),
+    version({ ...rates.pro, id: 'other', model: 'other', aliases: ['sol-2024-02-29', 'other-b'] }),
   ])
 
   /** Model, tier, tokens of the input, the moment, and the line. */
@@ -118,7 +121,27 @@ describe('which line prices a call', () => {
     sol-latest      default     1        0     sol
     sol-latest      default     1        7000  sol-latest       a name of its own goes before an alias
     tail            default     100      0     none             no band has it
-    tail            default     101      0     tail
+    tail            default     101      0     none             a model has a price when every input of the default tier has one
+    lone            flex        1        0     none             so that no answer can turn out to be free
+    sol-2026-01-31  default     272001   0     sol-long         a dated snapshot is its model
+    sol-2026-01-31  flex        1        0     sol-flex
+    sol-2026-01-32  default     1        0     none             on a day of the calendar
+    sol-2026-02-29  default     1        0     none
+    sol-2028-02-29  default     1        0     sol
+    sol-2026-13-01  default     1        0     none
+    sol-26-01-31    default     1        0     none
+    sol-2026-01-31- default     1        0     none
+    sol20260131     default     1        0     none
+    sol-mini        default     1        0     none             nothing else about a name means anything
+    sol-mini-2026-01-31 default 1        0     none
+    -2026-01-31     default     1        0     none
+    sol-2026-01-31-2026-01-31 default 1  0     none             only one date
+    other-b-2026-01-31 default  1        0     none             of a model's own name
+    sol-2024-02-29  default     1        0     other            unless the dated name is somebody's alias
+    sol-2024-05-13  default     1        499   sol              or has a line of its own, as long as it has
+    sol-2024-05-13  default     1        500   sol-own
+    sol-2024-05-13  default     1        600   sol
+    lone-2026-01-31 flex        1        0     none
   `
   test.each(
     cases
@@ -140,6 +163,18 @@ describe('which line prices a call', () => {
     }
   })
 
+  test('the dearest counts the default tier, to which an upstream may lower a call, and the bands below', () => {
+    const lowered = openPriceBook([
+      version({ ...rates.sol, id: 'default', model: 'm' }),
+      version({ ...rates.luna, id: 'default-long', model: 'm', contextOver: 100 }),
+      version({ ...rates.luna, id: 'flex', model: 'm', tier: 'flex' }),
+    ])
+    const dearest = (tier: string, contextTokens: number) =>
+      lowered.dearest({ model: 'm', tiers: [tier], contextTokens, atMs: 0 }).map(({ id }) => id)
+    expect(dearest('flex', 1)).toEqual(['default'])
+    expect(dearest('default', 101)).toEqual(['default'])
+  })
+
   test('the dearest of several tiers is the one that costs more, or each that costs more of something', () => {
     const crossed = openPriceBook([
       version({ ...rates.sol, id: 'default', model: 'm' }),
@@ -158,6 +193,8 @@ describe('which line prices a call', () => {
     expect(dearest('fast', 'flex', 'default')).toEqual(['dear-input', 'fast'])
     expect(dearest('default', 'same')).toHaveLength(1)
     expect(dearest('default', 'unknown')).toEqual(['default'])
+    expect(dearest('same')).toHaveLength(1)
+    expect(dearest('fast')).toEqual(['fast'])
     expect(crossed.dearest({ model: 'x', tiers: ['default'], contextTokens: 1, atMs: 0 })).toEqual([])
   })
 })

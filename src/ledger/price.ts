@@ -51,18 +51,24 @@ export type Multiplier = Decimal
 
 /** The prices of every model, for all times. Pure: built anew when a line is added. */
 export interface PriceBook {
-  /** The name under which the book has this model at that moment: its own, or the one whose line states it as an alias. */
+  /**
+   * The name under which the book has this model at that moment: its own; the one whose line states it as an alias; or, for a
+   * dated snapshot of which nobody said anything, the model without the date. Undefined unless the model has its default tier
+   * from the first token on: whatever it is then served as, something prices it.
+   */
   resolve(model: string, atMs: number): string | undefined
 
   /**
    * The line that priced a call which began at `atMs`. A tier the book does not have for this model is priced as
-   * `default`, and `fast` and `priority` as each other, because upstreams name the same tier either way.
+   * `default`, because nobody may be charged a rate that nobody stated; the line says by its own tier that it was.
+   * `fast` and `priority` are priced as each other, because upstreams name the same tier either way.
    */
   find(asked: PriceQuestion): PriceVersion | undefined
 
   /**
-   * The lines by which the call could turn out dearest, whichever of these tiers it is served in: usually one, several
-   * only where one asks more for input and another for output.
+   * The lines by which the call could turn out dearest, whichever of these tiers it is served in, or in the default because an
+   * upstream lowered it, and however much less than `contextTokens` its input turns out to be. Usually one line; several only
+   * where one asks more for input and another for output.
    */
   dearest(asked: Omit<PriceQuestion, 'tier'> & { readonly tiers: readonly string[] }): readonly PriceVersion[]
 }
@@ -82,32 +88,55 @@ export function openPriceBook(versions: readonly PriceVersion[]): PriceBook {
     for (const alias of version.aliases) byAlias.set(alias, [...(byAlias.get(alias) ?? []), version])
   }
 
+  const linesOf = (model: string, atMs: number) => (byModel.get(model) ?? []).filter(version => isEffective(version, atMs))
+
   function resolve(model: string, atMs: number): string | undefined {
-    if (byModel.get(model)?.some(version => isEffective(version, atMs))) return model
-    return latest((byAlias.get(model) ?? []).filter(version => isEffective(version, atMs)))?.model
+    const name = nameOf(model, atMs)
+    const isWhole = name !== undefined && linesOf(name, atMs).some(({ tier, contextOver }) => tier === 'default' && contextOver === 0)
+    return isWhole ? name : undefined
   }
 
-  function find({ model, tier, contextTokens, atMs }: PriceQuestion): PriceVersion | undefined {
+  function nameOf(model: string, atMs: number): string | undefined {
+    if (linesOf(model, atMs).length > 0) return model
+    const stated = latest((byAlias.get(model) ?? []).filter(version => isEffective(version, atMs)))
+    return stated?.model ?? withoutDate(model)
+  }
+
+  /** One line for each band that the input may be in, the lowest first: of the tier that prices this one. */
+  function bands({ model, tier, contextTokens, atMs }: PriceQuestion): PriceVersion[] {
     const name = resolve(model, atMs)
-    if (name === undefined) return undefined
-    const standing = byModel.get(name)!.filter(version => isEffective(version, atMs) && isInBand(version, contextTokens))
+    if (name === undefined) return []
+    const standing = linesOf(name, atMs).filter(version => isInBand(version, contextTokens))
     for (const served of tiersLike(tier)) {
-      const lines = standing.filter(version => version.tier === served)
-      const band = Math.max(...lines.map(version => version.contextOver))
-      const found = latest(lines.filter(version => version.contextOver === band))
-      if (found !== undefined) return found
+      const lines = Map.groupBy(
+        standing.filter(version => version.tier === served),
+        version => version.contextOver,
+      )
+      if (lines.size > 0) return [...lines.values()].map(each => latest(each)!).sort((a, b) => a.contextOver - b.contextOver)
     }
-    return undefined
+    return []
   }
 
   return {
     resolve,
-    find,
+    find: question => bands(question).at(-1),
     dearest({ tiers, ...question }) {
-      const lines = new Set(tiers.map(tier => find({ ...question, tier })).filter(line => line !== undefined))
+      const lines = new Set([...tiers, 'default'].flatMap(tier => bands({ ...question, tier })))
       return [...lines].filter(line => ![...lines].some(other => isDearer(other, line)))
     },
   }
+}
+
+/**
+ * "gpt-5.5-2026-04-23" → "gpt-5.5": the one rule for dated snapshots, which is OpenAI's own way of naming them. The end must be
+ * a day of the calendar. Nothing else about a name means anything: "gpt-5.5-mini" has nothing to do with "gpt-5.5".
+ */
+export function withoutDate(model: string): string | undefined {
+  const [, base, day] = /^(.+)-(\d{4}-\d{2}-\d{2})$/.exec(model) ?? []
+  if (base === undefined || day === undefined) return undefined
+  const date = new Date(`${day}T00:00:00Z`)
+  // JavaScript takes the 30th of February for the 2nd of March.
+  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day) ? base : undefined
 }
 
 /**
