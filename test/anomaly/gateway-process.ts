@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -49,6 +49,18 @@ export async function startGateway(folder: string, settings: Partial<Record<Sett
       await exit
     },
   }
+}
+
+/** A command of `headgate` against a running gateway, told its address and where its admin token is. Never rejects. */
+export function runCommand(
+  { url }: Pick<GatewayProcess, 'url'>,
+  folder: string,
+  ...argv: readonly string[]
+): Promise<{ readonly code: number | null; readonly out: string; readonly err: string }> {
+  const env = { PATH: process.env.PATH, HEADGATE_URL: url, HEADGATE_DATA: folder }
+  return new Promise(resolve => {
+    const child = execFile(process.execPath, [program, ...argv], { env }, (_, out, err) => resolve({ code: child.exitCode, out, err }))
+  })
 }
 
 const ticksPerSecond = 100
