@@ -25,7 +25,10 @@ export interface CallEnd {
 export interface Books {
   /** Resolves when the end is durable, or when nothing durable would take it. */
   end(end: CallEnd): Promise<void>
-  /** Gives back what may be held for a call to which nothing was served. Returns at once. */
+  /**
+   * Gives back what may be held for a call to which nothing was served. Returns at once. The journal has no part in it: until the
+   * books take it, it is tried again from memory, and when this gateway dies its lease ends the hold.
+   */
   release(request: HoldRequest): void
   /** Ends kept in memory only, because the journal refused too. */
   readonly unwritten: number
@@ -47,6 +50,11 @@ export interface BooksParts {
 }
 
 const catchUpEveryMs = 1000
+/**
+ * So many holds wait in memory to be given back, about 5 MB of them: every call that is refused while the books are stuck leaves one
+ * that may have taken effect. What is beyond stays held until this gateway ends.
+ */
+export const unreleasedMax = 10_000
 /** What the books refuse is a person's to settle: it is said again and again, but not every second. */
 const refusedEveryMs = 60_000
 
@@ -58,6 +66,8 @@ class BooksWithJournal implements Books {
   readonly #parts: BooksParts
   /** Ends that neither books nor journal took. */
   readonly #unwritten = new Set<CallEnd>()
+  /** Holds to be given back. */
+  readonly #unreleased = new Set<HoldRequest>()
   readonly #pending = new Set<Promise<unknown>>()
   #catching: { readonly timer: Timer; readonly atMs: number } | undefined
   #isClosed = false
@@ -84,7 +94,7 @@ class BooksWithJournal implements Books {
   }
 
   release(request: HoldRequest): void {
-    void this.#track(this.end({ callId: request.callId, funds: request.funds, call: request, attempts: [] }))
+    void this.#track(this.#giveBack(request).catch(() => this.#giveBackLater(request)))
   }
 
   async catchUp(): Promise<void> {
@@ -103,6 +113,10 @@ class BooksWithJournal implements Books {
         this.#unwritten.delete(ending)
       }
       await journal.replay(ending => this.#takeLate(ending))
+      for (const request of this.#unreleased) {
+        await this.#giveBack(request)
+        this.#unreleased.delete(request)
+      }
       if (journal.size > 0) this.#catchUpLater(refusedEveryMs)
     } catch (error) {
       log.warn({ owed: journal.size, err: error }, 'the books are still away')
@@ -123,6 +137,27 @@ class BooksWithJournal implements Books {
     const forget = () => this.#pending.delete(work)
     work.then(forget, forget)
     return work
+  }
+
+  /** Rejects with `DatabaseAway`. What the books refuse for another reason stays held. */
+  async #giveBack(request: HoldRequest): Promise<void> {
+    const { callId, funds } = request
+    try {
+      await commitEnd(this.#parts.database, { callId, funds, call: request, attempts: [] }, 'in time')
+    } catch (error) {
+      if (error instanceof DatabaseAway) throw error
+      this.#leaveHeld(request, error)
+    }
+  }
+
+  #giveBackLater(request: HoldRequest): void {
+    if (this.#unreleased.size >= unreleasedMax) return this.#leaveHeld(request, new Error(`${unreleasedMax} others wait for the same`))
+    this.#unreleased.add(request)
+    this.#catchUpLater(catchUpEveryMs)
+  }
+
+  #leaveHeld({ callId }: HoldRequest, cause: unknown): void {
+    this.#parts.log.error({ call: callId, err: cause }, 'a hold cannot be given back; it ends with this gateway')
   }
 
   /** The books did not answer in time, or not at all: whatever they did, the journal repeats it harmlessly. */

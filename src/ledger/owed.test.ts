@@ -169,6 +169,17 @@ test('what a full disk cut short is refused and leaves nothing behind', async ()
   expect(troubles).toEqual([])
 })
 
+test('a torn end for which there is no room keeps the journal shut, and is still there', async () => {
+  await writeFile(path, '12345678 {"callId":')
+  const program = `
+    import { openOwed } from ${JSON.stringify(new URL('./owed.ts', import.meta.url).href)}
+    await openOwed(${JSON.stringify(path)}, () => {}).catch(error => console.log(error.message))`
+  const limited = `ulimit -f 0; exec "$0" --input-type=module -e "$1" | cat`
+  const { stdout } = await promisify(execFile)('sh', ['-c', limited, process.execPath, program])
+  expect(stdout).toBe(`The journal of owed charges ${path} cannot be opened: EFBIG: file too large, write.\n`)
+  expect(await readFile(path, 'utf8')).toBe('12345678 {"callId":')
+})
+
 function charge(callId: string): Charge {
   return { callId, cost: 5n }
 }

@@ -38,17 +38,14 @@ export type OwedTrouble =
   /** The books refuse this charge. It stays in the journal. */
   | { readonly trouble: 'refused'; readonly line: string; readonly cause: unknown }
 
-/** Opens the journal, or makes it, readable by its owner alone. Only one process may have it open. */
+/**
+ * Opens the journal, or makes it, readable by its owner alone. Only one process may have it open. Rejects with a sentence for the
+ * operator when it cannot be opened, or has a torn end for which there is no room.
+ */
 export async function openOwed<Charge>(path: string, report: (trouble: OwedTrouble) => void): Promise<Owed<Charge>> {
-  const file = await open(path, constants.O_RDWR | constants.O_CREAT, fileMode)
-  await file.chmod(fileMode)
-  await syncFolder(path)
-  const { lines, end, torn } = await findLines(file)
-  if (torn.length > 0) {
-    await setAside(path, torn)
-    report({ trouble: 'torn', line: torn.toString() })
-    await file.truncate(end)
-  }
+  const { file, lines, end } = await openWhole(path, report).catch(cause => {
+    throw new Error(`The journal of owed charges ${path} cannot be opened: ${cause instanceof Error ? cause.message : cause}.`, { cause })
+  })
   const journal = openJournal(file, lines, end)
   let replaying: Promise<void> | undefined
   let closing: Promise<void> | undefined
@@ -158,6 +155,24 @@ function openJournal(file: FileHandle, lines: Set<Line>, endOfFile: number) {
         await file.datasync()
       }),
     close: () => inTurn(() => file.close()),
+  }
+}
+
+/** With nothing behind its last whole line. */
+async function openWhole(path: string, report: (trouble: OwedTrouble) => void) {
+  const file = await open(path, constants.O_RDWR | constants.O_CREAT, fileMode)
+  try {
+    await file.chmod(fileMode)
+    await syncFolder(path)
+    const { lines, end, torn } = await findLines(file)
+    if (torn.length === 0) return { file, lines, end }
+    await setAside(path, torn)
+    report({ trouble: 'torn', line: torn.toString() })
+    await file.truncate(end)
+    return { file, lines, end }
+  } catch (error) {
+    await file.close()
+    throw error
   }
 }
 

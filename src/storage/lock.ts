@@ -14,8 +14,13 @@ export async function lockFolder(path: string): Promise<Disposable> {
   await makeUsable(path)
   const owner = join(path, 'lock.owner')
   const lock = acquire(path, owner)
+  try {
+    writeFileSync(owner, `process ${process.pid} on ${hostname()}, since ${new Date().toISOString()}`)
+  } catch (error) {
+    lock.close()
+    throw unusable(path, error)
+  }
   held.add(lock)
-  writeFileSync(owner, `process ${process.pid} on ${hostname()}, since ${new Date().toISOString()}`)
   return {
     [Symbol.dispose]() {
       if (!held.delete(lock)) return
@@ -66,14 +71,22 @@ function ownerIn(file: string): string {
 }
 
 function unusable(path: string, cause: unknown): Error {
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
-  const why = whys[code] ?? `user ${process.getuid?.() ?? ''} cannot write in it`
+  const why = whys[codeOf(cause)] ?? `user ${process.getuid?.() ?? ''} cannot write in it`
   const reason = cause instanceof Error ? cause.message : String(cause)
   return new Error(`The data folder ${path} cannot be used: ${why} (${reason}).`, { cause })
+}
+
+/** SQLite tells its own number beside a code that all of its errors share. */
+function codeOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return ''
+  if ('errcode' in cause) return `sqlite ${Number(cause.errcode) & 0xff}`
+  return 'code' in cause ? String(cause.code) : ''
 }
 
 const whys: Readonly<Record<string, string>> = {
   EEXIST: 'there is a file of that name',
   ENOTDIR: 'a part of its path is a file',
   ENOSPC: 'the disk is full',
+  'sqlite 13': 'the disk is full',
+  EROFS: 'its file system is read-only',
 }

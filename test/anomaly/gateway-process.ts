@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,11 +20,19 @@ export interface GatewayProcess extends AsyncDisposable {
 
 const program = fileURLToPath(new URL('../../bin/headgate.mjs', import.meta.url))
 
-/** Starts `headgate serve` on a data folder, at any free port. Rejects with what it said when it ends instead of listening. */
-export async function startGateway(folder: string, settings: Partial<Record<SettingName, string | number>> = {}): Promise<GatewayProcess> {
+/**
+ * Starts `headgate serve` on a data folder, at any free port; `through` is a command that runs it. Rejects with what it said when it
+ * ends instead of listening.
+ */
+export async function startGateway(
+  folder: string,
+  settings: Partial<Record<SettingName, string | number>> = {},
+  through: readonly string[] = [],
+): Promise<GatewayProcess> {
   const env: NodeJS.ProcessEnv = { PATH: process.env.PATH, HEADGATE_LISTEN: '127.0.0.1:0', HEADGATE_LOG_LEVEL: 'silent' }
   for (const [name, value] of Object.entries({ ...settings, data: folder })) env[variableOf(name as SettingName)] = String(value)
-  const child = spawn(process.execPath, [program, 'serve'], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const [command = process.execPath, ...argv] = [...through, process.execPath, program, 'serve']
+  const child = spawn(command, argv, { env, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   const exit = once(child, 'exit').then(([code]) => code as number | null)
   const url = await new Promise<string>((resolve, reject) => {
@@ -49,6 +57,18 @@ export async function startGateway(folder: string, settings: Partial<Record<Sett
       await exit
     },
   }
+}
+
+/** A command of `headgate` against a running gateway, told its address and where its admin token is. Never rejects. */
+export function runCommand(
+  { url }: Pick<GatewayProcess, 'url'>,
+  folder: string,
+  ...argv: readonly string[]
+): Promise<{ readonly code: number | null; readonly out: string; readonly err: string }> {
+  const env = { PATH: process.env.PATH, HEADGATE_URL: url, HEADGATE_DATA: folder }
+  return new Promise(resolve => {
+    const child = execFile(process.execPath, [program, ...argv], { env }, (_, out, err) => resolve({ code: child.exitCode, out, err }))
+  })
 }
 
 const ticksPerSecond = 100

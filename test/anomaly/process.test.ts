@@ -1,107 +1,11 @@
-import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openLedger } from '../../src/ledger/ledger.ts'
 import { systemClock } from '../../src/lib/clock.ts'
-import { type Database, type Row, statement } from '../../src/storage/database.ts'
-import { openSqlite } from '../../src/storage/sqlite.ts'
 import { openStream, send, type Target } from '../client.ts'
-import { openWorld, until, type World, type WorldOptions } from '../world.ts'
+import { openWorld, until } from '../world.ts'
 import { startGateway } from './gateway-process.ts'
-
-/** The books of a world whose own gateway has stopped: a process of its own is to go on with them. */
-async function leaveBooks(options: WorldOptions = {}): Promise<World & { readonly data: string }> {
-  const world = await openWorld(options)
-  await world.headgate.stop()
-  return { ...world, data: join(world.folder, 'data') }
-}
-
-async function withBooks<Result>(data: string, look: (database: Database) => Promise<Result>): Promise<Result> {
-  const database = await openSqlite(join(data, 'headgate.db'))
-  try {
-    return await look(database)
-  } finally {
-    await database.close()
-  }
-}
-
-const select = (database: Database, sql: string) => database.report(statement(sql))
-
-const kills = process.env.HEADGATE_TEST_FULL ? 40 : 3
-const inFlight = 20
-const leaseMs = 1_000
-
-test(`killed under load ${kills} times, it loses nothing that a client saw complete`, { timeout: 60_000 + kills * 10_000 }, async () => {
-  await using world = await leaveBooks({ user: { concurrency: 0 }, accounts: [{ concurrency: 0 }], balance: '1000' })
-  // Some calls are short, some are long enough to be in the middle of everything.
-  world.sim.script({}, [{}, { betweenEventsMs: 3 }, { firstEventAfterMs: 20 }, {}, { deltas: 20, betweenEventsMs: 2 }])
-  const complete = new Map<string, string>()
-  for (let kill = 0; kill < kills; kill += 1) {
-    await using gateway = await startGateway(world.data, { leaseMs, leaseRenewMs: 300 })
-    const enough = complete.size + 60 + kill * 7
-    const load = underLoad({ url: gateway.url, key: world.key }, complete)
-    await until(() => complete.size >= enough, 'the load is not served')
-    gateway.child.kill('SIGKILL')
-    await gateway.exit
-    load.stop()
-    await load.stopped
-  }
-  // The folder is free at once: the next one starts on it. Within a lease of that nothing is held any more.
-  await using last = await startGateway(world.data, { leaseMs, leaseRenewMs: 300 })
-  await withBooks(world.data, database =>
-    until(async () => (await select(database, `select 1 as one from holds where state = 'held'`)).length === 0, 'money is still held'),
-  )
-  last.child.kill('SIGTERM')
-  expect(await last.exit).toBe(0)
-
-  await withBooks(world.data, async database => {
-    expect(await openLedger(database, systemClock).check()).toEqual([])
-    const rows = new Map((await select(database, 'select * from calls')).map(row => [row.id, row]))
-    const charges = chargesByCall(await select(database, `select reference, amount from entries where kind = 'charge'`))
-    for (const [callId, responseId] of complete) {
-      const line = world.sim.invoice.find(one => one.responseId === responseId)!
-      expect(rows.get(callId)).toMatchObject({ ended: 'completed', basis: 'reported', cost: line.costNanos, uncollected: 0n })
-      expect(charges.get(callId)).toEqual([-line.costNanos])
-    }
-    const died = [...rows.values()].filter(({ ended }) => ended === 'gateway_died')
-    expect(died.length).toBeGreaterThan(0)
-    for (const { cost, basis } of died) expect({ cost, basis }).toEqual({ cost: 0n, basis: 'none' })
-    console.log(
-      `${kills} kills, ${complete.size} answers seen complete, ${rows.size} rows, of them ${died.length} of calls whose gateway died`,
-    )
-  })
-  expect(statSync(join(world.data, 'owed.journal')).size).toBe(0)
-  expect(existsSync(join(world.data, 'owed.journal.damaged'))).toBe(false)
-})
-
-function chargesByCall(entries: readonly Row[]): Map<string, bigint[]> {
-  const found = new Map<string, bigint[]>()
-  for (const { reference, amount } of entries) found.set(reference as string, [...(found.get(reference as string) ?? []), amount as bigint])
-  return found
-}
-
-/** Calls without end, half of them streams. `complete` gets the id of each call that was seen whole, with its response's id. */
-function underLoad(target: Target, complete: Map<string, string>) {
-  let isOver = false
-  async function work(worker: number): Promise<void> {
-    for (let call = worker; !isOver; call += 1)
-      await (call % 2 === 0 ? oneJson(target, complete) : oneStream(target, complete)).catch(() => undefined) // The gateway was killed: that is no answer.
-  }
-  const stopped = Promise.all(Array.from({ length: inFlight }, (_, worker) => work(worker)))
-  return { stopped, stop: () => void (isOver = true) }
-}
-
-async function oneJson(target: Target, complete: Map<string, string>): Promise<void> {
-  const { status, ending, headers, json } = await send(target)
-  if (status === 200 && ending === 'whole') complete.set(headers['x-request-id'] as string, json.id as string)
-}
-
-async function oneStream(target: Target, complete: Map<string, string>): Promise<void> {
-  await using open = openStream(target)
-  const { headers } = await open.begun
-  const { response } = await open.until('response.completed')
-  complete.set(headers['x-request-id'] as string, response.id as string)
-}
+import { leaveBooks, select, withBooks } from './left-books.ts'
 
 test('a second gateway on the same folder does not start, and says who has it', async () => {
   await using world = await leaveBooks()
