@@ -29,6 +29,8 @@ export interface InvoiceLine {
   readonly modelServed: string | null
   readonly tier: string | null
   readonly responseId: string | null
+  /** What `x-request-id` says, if the headers are sent. */
+  readonly requestId: string | null
   readonly stream: boolean
   readonly status: number
   readonly usage: TokenUsage
@@ -57,6 +59,7 @@ export function newLine(key: string, modelAsked: string, stream: boolean): OpenL
     modelServed: null,
     tier: null,
     responseId: null,
+    requestId: null,
     stream,
     status: 0,
     usage: nothingUsed,

@@ -198,6 +198,8 @@ async function answerCall({ key, body, res }: Call, parts: Parts): Promise<void>
   const line = isReadable ? newLine(key, asked.model, asked.stream) : newLine(key, '', false)
   if (parts.record) parts.lines.push(line)
   const suffix = parts.nextSuffix()
+  const requestId = `req_${suffix}`
+  line.requestId = requestId
   const leaving = new AbortController()
   const run: Run = {
     script,
@@ -206,7 +208,7 @@ async function answerCall({ key, body, res }: Call, parts: Parts): Promise<void>
     charge: parts.charge,
     gate: parts.gates,
     left: leaving.signal,
-    requestId: `req_${suffix}`,
+    requestId,
     shown: { part: 0, chars: 0 },
     begun: false,
     bytesSent: 0,

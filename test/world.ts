@@ -226,6 +226,15 @@ export async function until(isSo: () => boolean | Promise<boolean>, otherwise: s
   }
 }
 
+/** So many pieces of work, numbered from 0, a few of them at a time. */
+export async function inParallel(count: number, atOnce: number, work: (number: number) => Promise<void>): Promise<void> {
+  let next = 0
+  const one = async () => {
+    for (let number = next++; number < count; number = next++) await work(number)
+  }
+  await Promise.all(Array.from({ length: atOnce }, one))
+}
+
 const groupDraft: GroupDraft = {
   name: 'default',
   multiplier: parseDecimal('1'),

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import type { Row } from '../../src/storage/database.ts'
+import { randomFrom } from '../chance.ts'
 import { openStream, send } from '../client.ts'
-import { openWorld, until, type World } from '../world.ts'
+import { inParallel, openWorld, until, type World } from '../world.ts'
 import { eventsOf } from './bulk.ts'
 import { type Breaking, breaks, openBreakingUpstream, openDeadUpstream } from './failing-upstream.ts'
 
@@ -170,27 +171,8 @@ async function streamIsComplete(world: World): Promise<boolean> {
   return (await open.rest()).at(-1)?.type === 'response.completed'
 }
 
-async function inParallel(count: number, atOnce: number, work: (number: number) => Promise<void>): Promise<void> {
-  let next = 0
-  const one = async () => {
-    for (let number = next++; number < count; number = next++) await work(number)
-  }
-  await Promise.all(Array.from({ length: atOnce }, one))
-}
-
 function countBy(rows: readonly Row[], nameOf: (row: Row) => string): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const row of rows) counts[nameOf(row)] = (counts[nameOf(row)] ?? 0) + 1
   return counts
-}
-
-/** Mulberry32: small, and good enough to choose where something breaks. */
-function randomFrom(start: number): () => number {
-  let state = start
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
 }
