@@ -3,13 +3,12 @@ import type { Socket } from 'node:net'
 import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
 import { newId } from '../lib/id.ts'
-import { protocols } from '../protocols/list.ts'
 import { responses } from '../protocols/openai-responses.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import { addressOf } from './address.ts'
 import { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
-import { handle } from './handle.ts'
+import { type Answer, routeOf } from './routes.ts'
 
 /** Everything that this port serves besides calls. */
 export interface Beside {
@@ -35,10 +34,6 @@ export interface ServeSettings {
   readonly readerBufferBytes: number
 }
 
-/** What may be asked with POST, under `/v1`, at the root, and under `/openai/v1`. */
-const callPaths: ReadonlyMap<string, Protocol> = new Map(
-  Object.values(protocols).flatMap(protocol => ['/v1', '', '/openai/v1'].map(base => [base + protocol.path, protocol] as const)),
-)
 const adminPrefix = '/admin/'
 
 /** How often Node looks for connections whose headers are late. Milliseconds. */
@@ -68,10 +63,11 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     if (path.startsWith(adminPrefix)) return beside.admin(request, response)
     const own = request.method === 'GET' ? ownPaths[path] : undefined
     if (own !== undefined) return void serveOwn(own, response, { gateway, beside })
-    const protocol = callPaths.get(path)
-    const client = newClient(request, response, protocol ?? responses, gateway)
-    if (protocol === undefined || request.method !== 'POST') return misdirected(client, path, gateway)
-    const call = handleSurely(client, path, gateway).finally(() => serving.delete(call))
+    const route = routeOf(path)
+    const client = newClient(request, response, route?.protocol ?? responses, gateway)
+    const answer = route?.answers[request.method ?? '']
+    if (answer === undefined) return misdirected(client, path, route !== undefined, gateway)
+    const call = handleSurely(answer, client, path, gateway).finally(() => serving.delete(call))
     serving.add(call)
   }
 
@@ -115,9 +111,9 @@ function pathOf({ url = '/' }: IncomingMessage): string {
 }
 
 /** Handling never rejects; if it does, that is our mistake, and the client hears of it. */
-async function handleSurely(client: Client, path: string, gateway: Gateway): Promise<void> {
+async function handleSurely(answer: Answer, client: Client, path: string, gateway: Gateway): Promise<void> {
   try {
-    await handle(client, path, gateway)
+    await answer(client, path, gateway)
   } catch (error) {
     gateway.log.error({ call: client.id, err: error }, 'a call could not be handled')
     gateway.metrics.unauthenticated.inc({ fault: 'unforeseen' })
@@ -141,9 +137,8 @@ function newClient(
   return new Client(request, response, { id, protocol, address: addressOf(request, trustedProxies), clock, settings })
 }
 
-function misdirected(client: Client, path: string, { metrics }: Gateway): void {
+function misdirected(client: Client, path: string, isKnown: boolean, { metrics }: Gateway): void {
   const method = client.request.method ?? ''
-  const isKnown = callPaths.has(path)
   const fault = new Fault(isKnown ? 'method_unknown' : 'path_unknown', { values: { method, path: path.slice(0, 200) } })
   metrics.unauthenticated.inc({ fault: fault.fault })
   client.refuse(fault, '')
