@@ -1,44 +1,17 @@
 import type { Principal } from '../directory/snapshot.ts'
 import { formatUsd } from '../ledger/money.ts'
 import { isRunning, subscriptionFunds, type WindowNow } from '../ledger/subscription.ts'
-import { Fault } from '../lib/fault.ts'
 import type { OwnSum } from '../usage/own.ts'
 import type { Call } from '../usage/report.ts'
-import { authenticate } from './authenticate.ts'
 import { orBooksAway } from './books-away.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import { readOwnQuery } from './own-query.ts'
-import { newReceipt } from './receipt.ts'
 
-/** What a key may ask about itself. GET or HEAD. */
-export const ownAccountPaths = ['/v1/credits', '/v1/usage']
+type Parts = Pick<Gateway, 'clock' | 'ledger' | 'ownUsage' | 'settings'>
 
-type Parts = Pick<Gateway, 'clock' | 'directory' | 'ledger' | 'log' | 'metrics' | 'ownUsage' | 'settings'>
-
-/**
- * Tells callers what they have and what they used. Asked for as often as a shell draws its prompt: so no line, no slot, no
- * hold and no row, only who asks is checked as for any call. Never rejects.
- */
-export async function tellOwnAccount(client: Client, path: string, gateway: Parts): Promise<void> {
-  try {
-    const principal = await authenticate(client, newReceipt(client, path, gateway.clock), gateway)
-    const told = path === '/v1/credits' ? await creditsOf(principal, gateway) : await usageOf(principal, client, gateway)
-    client.answer(200, { 'content-type': 'application/json', 'cache-control': 'no-store' }, Buffer.from(JSON.stringify(told)))
-  } catch (error) {
-    refuse(Fault.from(error), client, gateway)
-  }
-  await client.over
-}
-
-function refuse(fault: Fault, client: Client, { log, metrics }: Parts): void {
-  if (fault.fault === 'unforeseen') log.error({ call: client.id, err: fault.cause }, 'an own account could not be told')
-  if (fault.entry.status === 401 || fault.entry.status === 403) metrics.unauthenticated.inc({ fault: fault.fault })
-  client.refuse(fault, '')
-}
-
-/** Read where holds are placed, by two or three indexed statements: as much as any call's first look at the money. */
-async function creditsOf({ user, groups, subscriptions }: Principal, gateway: Parts) {
+/** `GET /v1/credits`. Read where holds are placed, by two or three indexed statements: as much as any call's first look at the money. */
+export async function tellCredits({ user, groups, subscriptions }: Principal, _: Client, gateway: Parts): Promise<object> {
   const { ledger, clock } = gateway
   const nowMs = clock.nowMs()
   const groupNames = new Map(groups.map(({ id, name }) => [id, name]))
@@ -75,7 +48,8 @@ function windowView({ kind, limit, used, held, left, endsAtMs }: WindowNow) {
   }
 }
 
-async function usageOf({ key, user }: Principal, client: Client, gateway: Parts) {
+/** `GET /v1/usage`. */
+export async function tellUsage({ key, user }: Principal, client: Client, gateway: Parts): Promise<object> {
   const { scope, sums, ...page } = readOwnQuery(client.request.url ?? '')
   const whose = scope === 'user' ? { userId: user.id } : { keyId: key.id }
   const { ownUsage, clock } = gateway

@@ -4,7 +4,9 @@ import type { Protocol } from '../protocols/protocol.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import { handle } from './handle.ts'
-import { ownAccountPaths, tellOwnAccount } from './own-account.ts'
+import { modelsPath, tellModel, tellModels } from './models.ts'
+import { tellCredits, tellUsage } from './own-account.ts'
+import { ownPage, type TellOwn } from './own-page.ts'
 
 /** Answers one request. Never rejects; resolves when the client has its last byte, or is gone. */
 export type Answer = (client: Client, path: string, gateway: Gateway) => Promise<void>
@@ -18,16 +20,27 @@ export interface Route {
 }
 
 /** An OpenAI client may be given the address with or without `/v1`, or as Azure has it. */
-const bases = ['/v1', '', '/openai/v1']
+const bases = ['/openai/v1', '/v1', '']
 
+/** Below the base. */
 const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
-  ...Object.values(protocols).flatMap(protocol =>
-    bases.map(base => [base + protocol.path, { protocol, answers: { POST: handle } }] as const),
-  ),
-  ...ownAccountPaths.map(path => [path, { protocol: responses, answers: { GET: tellOwnAccount, HEAD: tellOwnAccount } }] as const),
+  ...Object.values(protocols).map(protocol => [protocol.path, { protocol, answers: { POST: handle } }] as const),
+  ['/credits', page(tellCredits)],
+  ['/usage', page(tellUsage)],
+  [modelsPath, page(tellModels)],
 ])
+
+/** Paths that end in a name or an id. */
+const families: readonly (readonly [RegExp, Route])[] = [[new RegExp(`^${modelsPath}/.`), page(tellModel)]]
 
 /** Undefined for a path that is none of ours. */
 export function routeOf(path: string): Route | undefined {
-  return routes.get(path)
+  const base = bases.find(one => path.startsWith(`${one}/`))
+  if (base === undefined) return undefined
+  const rest = path.slice(base.length)
+  return routes.get(rest) ?? families.find(([pattern]) => pattern.test(rest))?.[1]
+}
+
+function page(tell: TellOwn): Route {
+  return { protocol: responses, answers: { GET: ownPage(tell), HEAD: ownPage(tell) } }
 }

@@ -15,6 +15,13 @@ export const faults = {
   // What they ask
   path_unknown: client(404, 'invalid_request_error', null, 'Invalid URL ({method} {path})'),
   method_unknown: client(405, 'invalid_request_error', 'method_not_supported', 'Not allowed to {method} on {path}'),
+  model_unknown: client(
+    404,
+    'invalid_request_error',
+    'model_not_found',
+    "The model '{model}' does not exist or you do not have access to it.",
+    'model',
+  ),
   query_invalid: client(400, 'invalid_request_error', null, 'The query parameter {name} {is}; {right}'),
   upgrade_unsupported: client(426, 'invalid_request_error', null, 'WebSocket is not available here, use HTTP'),
   encoding_unsupported: client(415, 'invalid_request_error', null, 'Unsupported content encoding'),
