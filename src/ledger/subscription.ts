@@ -102,15 +102,33 @@ export function lockStep({ subscriptionId }: SubscriptionFunds): Step {
   return { statement: lock, values: [subscriptionId], rows: 1, otherwise: 'subscription_unknown' }
 }
 
-/** What is left for a call that began in these windows, from the books. */
-export async function readRoom(database: Pick<Database, 'read'>, funds: SubscriptionFunds): Promise<Room> {
-  const rows = await database.read(readTaken, windowValues(funds))
-  const taken = new Map(rows.map(row => [row.kind, row.taken as bigint]))
-  const windows = funds.windows.map(window => ({ ...window, limit: (rows[0]?.[`${window.kind}_limit`] ?? null) as bigint | null }))
-  return leastRoom(windows, kind => taken.get(kind) ?? 0n)
+/** A window and what its calls have come to so far, in nano-dollars. */
+export interface FilledWindow extends Window {
+  readonly used: bigint
+  readonly held: bigint
 }
 
-const readTaken = statement(`select daily_limit, weekly_limit, monthly_limit, windows.kind, windows.used + windows.held as taken
+/** The windows with their limits, and what was used and is held in each, from the books. A window that nobody used has no row, and nothing in it. */
+export async function readWindows(database: Pick<Database, 'read'>, funds: SubscriptionFunds): Promise<readonly FilledWindow[]> {
+  const rows = await database.read(readTaken, windowValues(funds))
+  return funds.windows.map(window => {
+    const limit = (rows[0]?.[`${window.kind}_limit`] ?? null) as bigint | null
+    const row = rows.find(({ kind }) => kind === window.kind)
+    return { ...window, limit, used: (row?.used ?? 0n) as bigint, held: (row?.held ?? 0n) as bigint }
+  })
+}
+
+/** What is left for a call that began in these windows, from the books. */
+export async function readRoom(database: Pick<Database, 'read'>, funds: SubscriptionFunds): Promise<Room> {
+  return roomOf(await readWindows(database, funds))
+}
+
+export function roomOf(windows: readonly FilledWindow[]): Room {
+  const taken = new Map(windows.map(({ kind, used, held }) => [kind, used + held]))
+  return leastRoom(windows, kind => taken.get(kind)!)
+}
+
+const readTaken = statement(`select daily_limit, weekly_limit, monthly_limit, windows.kind, windows.used, windows.held
   from subscriptions left join windows on ${theseWindows} where subscriptions.id = $1`)
 
 const lock = statement('update subscriptions set starts_at = starts_at where id = $1')
