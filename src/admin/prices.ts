@@ -3,7 +3,7 @@ import { everything } from '../directory/pages.ts'
 import { lineOf, listPrices, makePrice } from '../directory/prices.ts'
 import type { PriceVersion } from '../ledger/price.ts'
 import { priceOfSetup, setupOfPrice, timeText, timeTextOrNull } from './entities.ts'
-import { object } from './fields.ts'
+import { flag, object } from './fields.ts'
 import type { AdminParts } from './ports.ts'
 import { aliasProblems, isSamePrice } from './price-lines.ts'
 import { invalid } from './refusal.ts'
@@ -21,12 +21,6 @@ export function priceRoutes(parts: AdminParts) {
     })
     .openapi(set, async context => context.json(priceView(await setOne(context.req.valid('json'), parts)), 200))
 }
-
-/** In a query, "false" is text, and text is true. */
-const flag = z
-  .enum(['true', 'false'])
-  .default('false')
-  .transform(text => text === 'true')
 
 const listPricesQuery = object('a list of prices', {
   ...pageQuery,
