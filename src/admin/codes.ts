@@ -25,10 +25,8 @@ export function codeRoutes(parts: AdminParts) {
     })
     .openapi(make, async context => {
       const codes = await makeSome(context.req.valid('json'), parts)
-      const view = await viewer(
-        codes.map(({ entity }) => entity),
-        parts,
-      )
+      const entities = codes.map(code => code.entity)
+      const view = await viewer(entities, parts)
       return context.json({ items: codes.map(({ entity, secret }) => ({ ...view(entity), code: secret })) }, 201)
     })
     .openapi(redeem, async context => context.json(await redeemOne(context.req.valid('json'), parts), 200))
@@ -139,11 +137,8 @@ async function makeSome(said: z.output<typeof makeSchema>, parts: AdminParts) {
   const draft = { gives, reason: said.reason, author, expiresAtMs: said.expiresAt }
   const codes = Array.from({ length: said.count }, () => makeCode(draft, nowMs))
   const steps = codes.flatMap(code => code.steps)
-  await save(
-    parts,
-    steps,
-    codes.map(({ entity }) => ({ what: 'made', target: `code ${entity.id}` })),
-  )
+  const deeds = codes.map(({ entity }) => ({ what: 'made', target: `code ${entity.id}` }))
+  await save(parts, steps, deeds)
   return codes
 }
 
@@ -163,7 +158,7 @@ async function giftOf(said: z.output<typeof makeSchema>, parts: AdminParts): Pro
 async function redeemOne(said: z.output<typeof redeemSchema>, parts: AdminParts): Promise<z.input<typeof redemptionSchema>> {
   const user = await userInBody(parts, said.user)
   const open = await findTypedCode(parts.database, said.code)
-  // What was typed is not said back: it may be somebody else's code with one letter wrong, and refusals are logged by those who ask.
+  // What was typed is not said back: with one letter wrong it still is a secret, and whoever asks may log what they are told.
   if (open === undefined) throw new Refusal(404, 'not_found', 'There is no such code; a code looks like HG-XXXX-XXXX-XXXX-XXXX-XXXX.')
   const steps = redeemSteps({ code: open, user, author }, parts.clock.nowMs())
   await save(parts, steps, [{ what: `redeemed code ${open.id} for`, target: `user ${user.email}` }])

@@ -16,6 +16,7 @@ const same = [
   'HG01ABCDEFGHJKMNPQTVXZ',
   '01AB-CDEF-GHJK-MNPQ-TVXZ',
   ' hg 01ab cdef ghjk mnpq tvxz\n',
+  'HG–01AB–CDEF–GHJK–MNPQ–TVXZ',
   'HG-OIab-cdef-ghjk-mnpq-tvxz',
   'HG-olAB-CDEF-GHJK-MNPQ-TVXZ',
 ]

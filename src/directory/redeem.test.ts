@@ -11,7 +11,14 @@ import { type Code, findCode, type Gift, makeCode, type SubscriptionGift } from 
 import type { Group, Subscription, User } from './entities.ts'
 import { makeGroup } from './groups.ts'
 import { redeemSteps } from './redeem.ts'
-import { endSubscription, extendSubscription, findSubscription, listSubscriptions, makeSubscription } from './subscriptions.ts'
+import {
+  endSubscription,
+  extendSubscription,
+  findSubscription,
+  limitSubscription,
+  listSubscriptions,
+  makeSubscription,
+} from './subscriptions.ts'
 import { makeUser } from './users.ts'
 
 /** What several gateways do to the same books at once: their transactions meet in the database, and nothing else orders them. */
@@ -193,6 +200,24 @@ const all = () => listSubscriptions(bed.database, { after: undefined, limit: 500
 function total(subscriptions: readonly Subscription[]): number {
   return subscriptions.reduce((sum, { startsAtMs, endsAtMs }) => sum + (endsAtMs - startsAtMs) / dayMs, 0)
 }
+
+test('whoever changes what a user has locks the user before looking at it: elsewhere transactions overlap', async () => {
+  const subscription = await assigned()
+  const changes = {
+    assign: makeSubscription(draft(), startMs).steps,
+    extend: extendSubscription(subscription, { byMs: dayMs }, startMs),
+    until: extendSubscription(subscription, { untilMs: startMs + 90 * dayMs }, startMs),
+    limit: limitSubscription(subscription, { ...noLimits, dailyLimit: 1n }, startMs),
+    end: endSubscription(subscription, startMs),
+    redeem: redeeming(await made({})),
+  }
+  const [lock] = changes.end
+  for (const [what, steps] of Object.entries(changes)) {
+    const looks = steps.findIndex(({ statement: { sql } }) => /\b(from|into|update) subscriptions\b/.test(sql))
+    const locks = steps.findIndex(({ statement: { sql } }) => sql === lock!.statement.sql)
+    expect({ what, locks: locks >= 0 && locks < looks }).toEqual({ what, locks: true })
+  }
+})
 
 describe('a call that began before', () => {
   /** Held for 50, so much later settled for 20. */

@@ -20,22 +20,18 @@ const dayMs = 24 * 60 * 60 * 1000
  * One transaction: the code is taken, and what it gives is given. Each guard is a sentence. Taking comes first, so of many
  * who redeem one code at once the first has it, and all others find it gone; a later guard that fails undoes the taking.
  */
-export function redeemSteps({ code, user, author }: Redemption, nowMs: number): readonly Step[] {
-  const { id, gives } = code
-  const taken = { rows: 1, otherwise: 'This code was redeemed before; a code is good once.' }
+export function redeemSteps(redemption: Redemption, nowMs: number): readonly Step[] {
+  const { id, gives, expiresAtMs } = redemption.code
+  const { user } = redemption
+  const taken = 'This code was redeemed before; a code is good once.'
+  const expired = `This code expired at ${new Date(expiresAtMs ?? nowMs).toISOString()}.`
   return [
-    step(takeCode, [id, user.id, nowMs], taken),
-    step('select 1 as good from codes where id = $1 and voided_at is null', [id], { rows: 1, otherwise: 'This code was made void.' }),
-    step(selectUnexpired, [id, nowMs], { rows: 1, otherwise: expiredSentence(code) }),
+    step(takeCode, [id, user.id, nowMs], { rows: 1, otherwise: taken }),
+    step(selectNotVoid, [id], { rows: 1, otherwise: 'This code was made void.' }),
+    step(selectUnexpired, [id, nowMs], { rows: 1, otherwise: expired }),
     lockUserStep(user.id),
-    ...(gives.kind === 'credit'
-      ? creditSteps({ code, user, author }, gives, nowMs)
-      : subscriptionSteps({ code, user, author }, gives, nowMs)),
+    ...(gives.kind === 'credit' ? creditSteps(redemption, gives, nowMs) : subscriptionSteps(redemption, gives, nowMs)),
   ]
-}
-
-function expiredSentence({ expiresAtMs }: Code): string {
-  return expiresAtMs === null ? 'This code has expired.' : `This code expired at ${new Date(expiresAtMs).toISOString()}.`
 }
 
 function creditSteps({ code, user, author }: Redemption, { amount }: CreditGift, nowMs: number): readonly Step[] {
@@ -61,6 +57,7 @@ function subscriptionSteps({ code, user }: Redemption, gives: SubscriptionGift, 
 }
 
 const takeCode = 'update codes set redeemed_by = $2, redeemed_at = $3 where id = $1 and redeemed_at is null'
+const selectNotVoid = 'select 1 as good from codes where id = $1 and voided_at is null'
 const selectUnexpired = 'select 1 as good from codes where id = $1 and (expires_at is null or expires_at > $2)'
 const selectPaidBySubscription = `select 1 as paid from groups where id = $1 and pays = 'subscription'`
 
