@@ -92,7 +92,9 @@ export async function openAdminBed(open: (path: string) => Promise<Database>): P
 const tables = [
   'key_groups',
   'account_groups',
+  'codes',
   'windows',
+  'holds',
   'subscriptions',
   'entries',
   'wallets',

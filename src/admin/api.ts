@@ -3,6 +3,7 @@ import { bodyLimit } from 'hono/body-limit'
 import { accountCareRoutes } from './account-care.ts'
 import { accountRoutes } from './accounts.ts'
 import { applyRoutes } from './apply.ts'
+import { codeRoutes } from './codes.ts'
 import { groupRoutes } from './groups.ts'
 import { keyRoutes } from './keys.ts'
 import type { AdminParts } from './ports.ts'
@@ -32,7 +33,8 @@ export function openAdmin(parts: AdminParts): Admin {
   app.use(oneWriteAtATime())
   for (const resource of [groupRoutes, accountRoutes, accountCareRoutes, userRoutes, keyRoutes, walletRoutes])
     app.route('/', resource(parts))
-  for (const resource of [priceRoutes, subscriptionRoutes, applyRoutes, usageRoutes, statusRoutes]) app.route('/', resource(parts))
+  for (const resource of [priceRoutes, subscriptionRoutes, codeRoutes, applyRoutes, usageRoutes, statusRoutes])
+    app.route('/', resource(parts))
   app.openAPIRegistry.registerComponent('securitySchemes', 'adminToken', { type: 'http', scheme: 'bearer' })
   app.doc31('/openapi.json', {
     openapi: '3.1.0',

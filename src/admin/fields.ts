@@ -31,6 +31,12 @@ export const model = z.string().min(1).max(200)
 /** A time as RFC 3339, kept as milliseconds since 1970. */
 export const time = z.iso.datetime({ offset: true, error: 'takes a time such as 2026-01-31T12:00:00Z' }).transform(text => Date.parse(text))
 
+/** In a query, "false" is text, and text is true. */
+export const flag = z
+  .enum(['true', 'false'])
+  .default('false')
+  .transform(text => text === 'true')
+
 /** Calls at once; 0 or less is no limit. */
 export const concurrency = z.int().min(-1).max(1_000_000)
 

@@ -3,7 +3,7 @@ import { endLine, lineOf, placePrice } from '../directory/price-line.ts'
 import { changeBook, listPrices, readBook, sameLine } from '../directory/prices.ts'
 import type { PriceVersion } from '../ledger/price.ts'
 import { priceOfSetup, setupOfPrice, timeText, timeTextOrNull } from './entities.ts'
-import { label, model, object, time } from './fields.ts'
+import { flag, label, model, object, time } from './fields.ts'
 import type { AdminParts } from './ports.ts'
 import { nameProblems } from './price-lines.ts'
 import { invalid, Refusal } from './refusal.ts'
@@ -23,12 +23,6 @@ export function priceRoutes(parts: AdminParts) {
     .openapi(set, async context => context.json(priceView(await setOne(context.req.valid('json'), parts)), 200))
     .openapi(end, async context => context.json({ ended: (await endOne(context.req.valid('json'), parts)).map(priceView) }, 200))
 }
-
-/** In a query, "false" is text, and text is true. */
-const flag = z
-  .enum(['true', 'false'])
-  .default('false')
-  .transform(text => text === 'true')
 
 const listPricesQuery = object('a list of prices', {
   ...pageQuery,

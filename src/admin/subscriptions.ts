@@ -1,68 +1,87 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import type { Subscription } from '../directory/entities.ts'
-import { findGroup, groupNamesOf } from '../directory/groups.ts'
-import { endSubscription, findSubscription, listSubscriptions, makeSubscription } from '../directory/subscriptions.ts'
-import { parseUsd } from '../ledger/money.ts'
-import { timeText, usdOrNull } from './entities.ts'
-import { object, time, usd } from './fields.ts'
-import { labelsOf, userInBody, userNamed } from './lookup.ts'
+import type { Group, Subscription } from '../directory/entities.ts'
+import { findGroup } from '../directory/groups.ts'
+import {
+  endSubscription,
+  extendSubscription,
+  findSubscription,
+  limitSubscription,
+  listSubscriptions,
+  makeSubscription,
+} from '../directory/subscriptions.ts'
+import type { Step } from '../storage/database.ts'
+import { timeText } from './entities.ts'
+import { object, time } from './fields.ts'
+import { userInBody, userNamed } from './lookup.ts'
 import type { AdminParts } from './ports.ts'
 import { invalid, notFound } from './refusal.ts'
 import { body, idParams, made, ok, pageAsked, pageOf, pageQuery, pageSchema, routes } from './routes.ts'
+import {
+  limitChangesOf,
+  limitFields,
+  limitsOf,
+  subscriptionNow,
+  subscriptionNowSchema,
+  subscriptionSchema,
+  subscriptionViewer,
+} from './subscription-views.ts'
 import { save } from './writing.ts'
 
 /** People's share of a group for a time. */
 export function subscriptionRoutes(parts: AdminParts) {
+  const view = async (subscription: Subscription) => (await subscriptionViewer([subscription], parts))(subscription)
   return routes()
     .openapi(list, async context => {
       const { user, ...query } = context.req.valid('query')
       const userId = user === undefined ? undefined : (await userNamed(parts, user)).id
       const subscriptions = await listSubscriptions(parts.database, pageAsked(query), userId)
-      return context.json(pageOf(subscriptions, query.limit, await viewer(subscriptions, parts)), 200)
+      return context.json(pageOf(subscriptions, query.limit, await subscriptionViewer(subscriptions, parts)), 200)
     })
-    .openapi(assign, async context => {
-      const subscription = await assignOne(context.req.valid('json'), parts)
-      return context.json((await viewer([subscription], parts))(subscription), 201)
+    .openapi(assign, async context => context.json(await view(await assignOne(context.req.valid('json'), parts)), 201))
+    .openapi(show, async context => {
+      const subscription = await subscriptionOfId(context.req.valid('param').id, parts)
+      return context.json(await subscriptionNow(subscription, parts), 200)
     })
-    .openapi(end, async context => {
-      const subscription = await endOne(context.req.valid('param').id, parts)
-      return context.json((await viewer([subscription], parts))(subscription), 200)
+    .openapi(change, async context => {
+      const { id } = context.req.valid('param')
+      const limits = limitChangesOf(context.req.valid('json'))
+      return context.json(await view(await changeOne(id, 'changed', (one, nowMs) => limitSubscription(one, limits, nowMs), parts)), 200)
     })
-    .openapi(endByDelete, async context => {
-      const subscription = await endOne(context.req.valid('param').id, parts)
-      return context.json((await viewer([subscription], parts))(subscription), 200)
+    .openapi(extend, async context => {
+      const { id } = context.req.valid('param')
+      return context.json(await view(await extendOne(id, context.req.valid('json'), parts)), 200)
     })
+    .openapi(end, async context => context.json(await view(await endOne(context.req.valid('param').id, parts)), 200))
+    .openapi(endByDelete, async context => context.json(await view(await endOne(context.req.valid('param').id, parts)), 200))
 }
 
 const dayMs = 24 * 60 * 60 * 1000
-const daysMax = 3_660
+/** For a subscription, an extension, a code. */
+export const days = z.int().min(1).max(3_660)
 
 const assignSchema = object('a subscription', {
   user: z.string().min(1).max(300).describe('E-mail address or id.'),
   group: z.string().min(1).max(100).describe('Name or id of a group that pays by subscription.'),
   startsAt: time.optional().describe('Now when left out.'),
   endsAt: time.optional().describe('Either this or days.'),
-  days: z.int().min(1).max(daysMax).optional(),
-  dailyLimit: usd.nullable().default(null).describe('USD in each 24 h from the start; null is no limit.'),
-  weeklyLimit: usd.nullable().default(null).describe('USD in each 7 × 24 h from the start.'),
-  monthlyLimit: usd.nullable().default(null).describe('USD in each 30 × 24 h from the start.'),
+  days: days.optional(),
+  dailyLimit: limitFields.dailyLimit.default(null),
+  weeklyLimit: limitFields.weeklyLimit.default(null),
+  monthlyLimit: limitFields.monthlyLimit.default(null),
 }).superRefine(({ endsAt, days }, check) => {
   if ((endsAt === undefined) === (days === undefined))
     check.addIssue({ code: 'custom', path: ['endsAt'], message: 'takes a time, or days takes a number: one of both' })
 })
 
-const subscriptionSchema = z
-  .object({
-    id: z.string(),
-    user: z.string(),
-    group: z.string(),
-    startsAt: z.string(),
-    endsAt: z.string(),
-    dailyLimit: z.string().nullable(),
-    weeklyLimit: z.string().nullable(),
-    monthlyLimit: z.string().nullable(),
-  })
-  .openapi('Subscription')
+const extensionSchema = object('an extension', {
+  days: days.optional().describe('How many times 24 h longer. Two such extensions at once give both.'),
+  until: time.optional().describe('Or when it shall end: later than it does.'),
+}).superRefine(({ until, days }, check) => {
+  if ((until === undefined) === (days === undefined))
+    check.addIssue({ code: 'custom', path: ['days'], message: 'takes a number, or until takes a time: one of both' })
+})
+
+const limitsSchema = object('a change of a subscription', limitFields).partial()
 
 const tags = ['subscriptions']
 const listSubscriptionsQuery = object('a list of subscriptions', {
@@ -83,6 +102,29 @@ const assign = createRoute({
   request: { body: body(assignSchema) },
   responses: made('The subscription.', subscriptionSchema),
 })
+const show = createRoute({
+  method: 'get',
+  path: '/subscriptions/{id}',
+  tags,
+  request: { params: idParams },
+  responses: ok('The subscription and what is left in its windows.', subscriptionNowSchema),
+})
+const change = createRoute({
+  method: 'patch',
+  path: '/subscriptions/{id}',
+  tags,
+  description: 'Changes the limits that the body has. They hold at once, for the windows that run as well.',
+  request: { params: idParams, body: body(limitsSchema) },
+  responses: ok('The subscription as it is now.', subscriptionSchema),
+})
+const extend = createRoute({
+  method: 'post',
+  path: '/subscriptions/{id}/extend',
+  tags,
+  description: 'Lets one that has not ended last longer. Its windows stay as they are.',
+  request: { params: idParams, body: body(extensionSchema) },
+  responses: ok('The subscription as it is now.', subscriptionSchema),
+})
 const ending = {
   tags,
   description: 'Ends it now. It stays in the list, because charges refer to its windows.',
@@ -94,47 +136,46 @@ const endByDelete = createRoute({ method: 'delete', path: '/subscriptions/{id}',
 
 async function assignOne(said: z.output<typeof assignSchema>, parts: AdminParts): Promise<Subscription> {
   const user = await userInBody(parts, said.user)
-  const group = await findGroup(parts.database, said.group)
-  if (group === undefined)
-    throw invalid([{ path: ['group'], message: `group names ${JSON.stringify(said.group)}, and there is no such group.` }])
-  if (group.pays !== 'subscription')
-    throw invalid([{ path: ['group'], message: `The group ${group.name} is paid from balances; set its pays to "subscription" first.` }])
+  const group = await subscribedGroupInBody(parts, said.group)
   const nowMs = parts.clock.nowMs()
   const startsAtMs = said.startsAt ?? nowMs
   const endsAtMs = said.endsAt ?? startsAtMs + said.days! * dayMs
   if (endsAtMs <= startsAtMs) throw invalid([{ path: ['endsAt'], message: 'endsAt is not after startsAt.' }])
-  const limits = { dailyLimit: limit(said.dailyLimit), weeklyLimit: limit(said.weeklyLimit), monthlyLimit: limit(said.monthlyLimit) }
-  const { entity, steps } = makeSubscription({ userId: user.id, groupId: group.id, startsAtMs, endsAtMs, ...limits }, nowMs)
+  const { entity, steps } = makeSubscription({ userId: user.id, groupId: group.id, startsAtMs, endsAtMs, ...limitsOf(said) }, nowMs)
   await save(parts, steps, [{ what: `assigned ${group.name} to`, target: `user ${user.email}` }])
   return entity
 }
 
-function limit(text: string | null): bigint | null {
-  return text === null ? null : parseUsd(text)
+/** The group that a body names in its field `group`, which must be one that is paid by subscription. */
+export async function subscribedGroupInBody({ database }: Pick<AdminParts, 'database'>, ref: string): Promise<Group> {
+  const group = await findGroup(database, ref)
+  if (group === undefined) throw invalid([{ path: ['group'], message: `group names ${JSON.stringify(ref)}, and there is no such group.` }])
+  if (group.pays !== 'subscription')
+    throw invalid([{ path: ['group'], message: `The group ${group.name} is paid from balances; set its pays to "subscription" first.` }])
+  return group
 }
 
-async function endOne(id: string, parts: AdminParts): Promise<Subscription> {
-  const subscription = await findSubscription(parts.database, id)
+async function subscriptionOfId(id: string, { database }: AdminParts): Promise<Subscription> {
+  const subscription = await findSubscription(database, id)
   if (subscription === undefined) throw notFound('subscription', id)
-  await save(parts, endSubscription(subscription, parts.clock.nowMs()), [{ what: 'ended', target: `subscription ${id}` }])
-  return (await findSubscription(parts.database, id)) ?? subscription
+  return subscription
 }
 
-/** Reads the names that the views of these need, all at once. */
-async function viewer(
-  subscriptions: readonly Subscription[],
-  parts: AdminParts,
-): Promise<(one: Subscription) => z.input<typeof subscriptionSchema>> {
-  const userIds = subscriptions.map(one => one.userId)
-  const [emails, groupNames] = await Promise.all([labelsOf(parts, 'user', userIds), groupNamesOf(parts.database)])
-  return one => ({
-    id: one.id,
-    user: emails.get(one.userId) ?? one.userId,
-    group: groupNames.get(one.groupId) ?? one.groupId,
-    startsAt: timeText(one.startsAtMs),
-    endsAt: timeText(one.endsAtMs),
-    dailyLimit: usdOrNull(one.dailyLimit),
-    weeklyLimit: usdOrNull(one.weeklyLimit),
-    monthlyLimit: usdOrNull(one.monthlyLimit),
-  })
+async function extendOne(id: string, said: z.output<typeof extensionSchema>, parts: AdminParts): Promise<Subscription> {
+  const extension = said.until === undefined ? { byMs: said.days! * dayMs } : { untilMs: said.until }
+  const what = said.until === undefined ? `extended by ${said.days} days` : `extended until ${timeText(said.until)}`
+  return changeOne(id, what, (one, nowMs) => extendSubscription(one, extension, nowMs), parts)
+}
+
+function endOne(id: string, parts: AdminParts): Promise<Subscription> {
+  return changeOne(id, 'ended', endSubscription, parts)
+}
+
+type Change = (subscription: Subscription, nowMs: number) => readonly Step[]
+
+/** As it is afterwards: what others did to it at the same moment shows as well. */
+async function changeOne(id: string, what: string, change: Change, parts: AdminParts): Promise<Subscription> {
+  const subscription = await subscriptionOfId(id, parts)
+  await save(parts, change(subscription, parts.clock.nowMs()), [{ what, target: `subscription ${id}` }])
+  return subscriptionOfId(id, parts)
 }

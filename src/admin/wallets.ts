@@ -43,7 +43,7 @@ const moveSchema = object('an entry', {
     .describe('What caused it, such as a payment. The same one again has no second effect.'),
 })
 
-const walletSchema = z
+export const walletSchema = z
   .object({ user: z.string(), balance: z.string(), held: z.string(), free: z.string().describe('The balance without what is held.') })
   .openapi('Wallet')
 
@@ -91,7 +91,7 @@ const entries = createRoute({
   responses: ok('Entries, newest first.', pageSchema(entrySchema)),
 })
 
-async function walletView(user: User, { ledger }: AdminParts): Promise<z.input<typeof walletSchema>> {
+export async function walletView(user: User, { ledger }: AdminParts): Promise<z.input<typeof walletSchema>> {
   const wallet = await ledger.free(user.walletId)
   if (wallet === undefined) throw new Error(`The user ${user.id} has no wallet.`)
   const { balance, held } = wallet

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type AdminBed, openAdminBed, startMs, token } from '../admin/admin.fixture.ts'
+import { formatUsd, parseUsd } from '../ledger/money.ts'
 import { openSqlite } from '../storage/sqlite.ts'
 import { callSteps, noUsage } from '../usage/record.ts'
 import { said } from './terminal.fixture.ts'
@@ -165,12 +166,51 @@ test('a price is planned, and ended', async () => {
   expect(JSON.parse(await done('price list --model gpt-5 --json')).items).toMatchObject([{ effectiveTo: from }])
 })
 
-test('a subscription is assigned and ended', async () => {
+test('a subscription is assigned, shown, changed, extended and ended', async () => {
   await done('subscription assign --user dev@example.com --group team --days 30 --daily 5.00')
   const { items } = JSON.parse(await done('subscription list --user dev@example.com --json'))
   expect(items).toMatchObject([{ group: 'team', dailyLimit: '5.00', weeklyLimit: null }])
-  expect(await done(`subscription end ${items[0].id}`)).toContain('has ended')
+  const { id, endsAt } = items[0]
+  const later = new Date(Date.parse(endsAt) + 86_400_000).toISOString()
+  expect(await done(`subscription extend ${id} --days 1`)).toBe(`The subscription ${id} lasts until ${later}.\n`)
+  await done(`subscription set ${id} --daily none --weekly 20.00`)
+  const shown = await done('subscription show dev@example.com')
+  expect(shown).toMatch(/^state +running$/m)
+  expect(shown).toMatch(/^left +20\.00 USD$/m)
+  expect(rows(shown).filter(row => row[0] === 'weekly')).toEqual([
+    ['weekly', '20.00', '0.00', '0.00', '20.00', items[0].startsAt, expect.any(String)],
+  ])
+  expect(JSON.parse(await done(`subscription show ${id} --json`))).toMatchObject({ id, left: '20.00', windows: [{}, {}, {}] })
+  expect(await done(`subscription end ${id}`)).toContain('has ended')
+  expect(await done('subscription show dev@example.com')).toBe('dev@example.com has no subscription that runs or is to come.\n')
+  expect(await headgate(`subscription extend ${id} --days 1`)).toMatchObject({ code: 1, err: expect.stringContaining('assign a new one') })
   expect(await headgate('subscription assign --user dev@example.com --group team')).toMatchObject({ code: 2 })
+})
+
+test('codes are made and shown once, listed, made void and redeemed', async () => {
+  const [first, second, , sentence] = (await done('code make --usd 2.50 --count 2 --expires 2027-01-01 --reason spring')).split('\n')
+  expect([first, second]).toEqual([expect.stringMatching(/^HG(-\w{4}){5}$/), expect.stringMatching(/^HG(-\w{4}){5}$/)])
+  expect(sentence).toBe('Each of these 2 gives 2.50 USD, once. Keep what stands here now: it is shown only this once.')
+  const [share] = (await done('code make --group team --days 30 --daily 5.00 --reason spring')).split('\n')
+  const listed = await done('code list')
+  expect(rows(listed).map(row => row[2])).toEqual(['GIVES', '2.50 USD', '2.50 USD', 'a share of team for 30 days', undefined])
+  for (const code of [first!, second!, share!]) expect(listed).not.toContain(code.slice(0, -5))
+  const { balance } = JSON.parse(await done('wallet show dev@example.com --json'))
+  const after = formatUsd(parseUsd(balance) + parseUsd('2.5'))
+  expect(await done(`code redeem ${first!.toLowerCase()} --user dev@example.com`)).toBe(
+    `Credited 2.50 USD; the balance of dev@example.com is ${after} USD.\n`,
+  )
+  expect(await headgate(`code redeem ${first} --user dev@example.com`)).toEqual({
+    code: 1,
+    out: '',
+    err: 'This code was redeemed before; a code is good once.\n',
+  })
+  const { items } = JSON.parse(await done('code list --json'))
+  expect(await done(`code void ${items[0].id}`)).toBe(`The code HG-…${second!.slice(-4)} is void.\n`)
+  expect(await done(`code redeem ${share} --user dev@example.com`)).toMatch(/^dev@example\.com has a share of team until 20\S+Z\.\n$/)
+  expect(await done('code list')).toBe('There is no code that can be redeemed.\n')
+  expect(rows(await done('code list --all')).map(row => row[3])).toEqual(['STATE', 'redeemed', 'void', 'redeemed', undefined])
+  expect(await done('ledger check')).toBe('The books balance.\n')
 })
 
 const receiptLines = [

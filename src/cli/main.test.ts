@@ -76,6 +76,23 @@ const sent: readonly (readonly [string, string, string, unknown])[] = [
     { amount: '0.000000001', reason: 'x' },
   ],
   ['subscription end s1', 'POST', '/subscriptions/s1/end', undefined],
+  ['subscription extend s1 --days 30', 'POST', '/subscriptions/s1/extend', { days: 30 }],
+  ['subscription extend s1 --until 2027-01-31', 'POST', '/subscriptions/s1/extend', { until: '2027-01-31T00:00:00.000Z' }],
+  ['subscription set s1 --daily 5.00 --weekly none', 'PATCH', '/subscriptions/s1', { dailyLimit: '5.00', weeklyLimit: null }],
+  ['code void c1', 'POST', '/codes/c1/void', undefined],
+  ['code redeem HG-1 --user dev@example.com', 'POST', '/codes/redeem', { code: 'HG-1', user: 'dev@example.com' }],
+  [
+    'code make --usd 5.00 --count 3 --expires 2027-01-31 --reason gift',
+    'POST',
+    '/codes',
+    { amount: '5.00', count: 3, expiresAt: '2027-01-31T00:00:00.000Z', reason: 'gift' },
+  ],
+  [
+    'code make --group team --days 30 --monthly 9 --reason gift',
+    'POST',
+    '/codes',
+    { group: 'team', days: 30, monthlyLimit: '9', reason: 'gift' },
+  ],
 ]
 
 test.each(sent)('headgate %s', async (line, method, path, body) => {
@@ -124,6 +141,14 @@ const wrong: readonly (readonly [string, string])[] = [
   ['wallet credit a 0 --reason x', 'headgate wallet credit: <usd> is "0"; it takes an amount of USD above 0'],
   ['wallet credit a -5 --reason x', 'headgate wallet credit: <usd> is "-5"; it takes an amount of USD above 0'],
   ['wallet credit a 0.0000000001 --reason x', 'headgate wallet credit: <usd> is "0.0000000001"; it takes an amount of USD above 0'],
+  ['subscription extend s1', 'An extension takes --days or --until; as in: headgate subscription extend 0198c0de-… --days 30'],
+  ['subscription extend s1 --days 0', 'headgate subscription extend: --days is "0"; it takes a whole number above 0.'],
+  ['subscription extend s1 --days 1 --until 2027-01-31', "headgate subscription extend: option '--days <days>' cannot be used with"],
+  ['subscription set s1', 'There is nothing to change; as in: headgate subscription set'],
+  ['code make --usd 5.00', 'headgate code make needs --reason <text>.'],
+  ['code make --usd 5,00 --reason gift', 'headgate code make: --usd is "5,00"; it takes a decimal number such as 2.50.'],
+  ['code make --usd 5 --group team --reason gift', "headgate code make: option '--usd <usd>' cannot be used with option '--group <name>'"],
+  ['code redeem HG-1', 'headgate code redeem needs --user <email>. As in: headgate code redeem HG-XXXX'],
   ['usage list --since yesterday', 'headgate usage list: --since is "yesterday"; it takes a time such as 24h'],
   ['usage list --since 2026-02-30', 'headgate usage list: --since is "2026-02-30"; it takes a time such as 24h'],
   ['usage list --limit 0', 'headgate usage list: --limit is "0"; it takes a whole number above 0.'],
@@ -233,7 +258,7 @@ test('the ledger check fails when anything differs, and when nobody said that no
   expect(await headgate(['ledger', 'check'])).toMatchObject({ code: 1, out: '' })
 })
 
-test.each(['group', 'account', 'user', 'key', 'wallet', 'price', 'subscription', 'usage', 'ledger', 'config'])(
+test.each(['group', 'account', 'user', 'key', 'wallet', 'price', 'subscription', 'code', 'usage', 'ledger', 'config'])(
   'every verb of %s has help with an example',
   async name => {
     const { out } = await headgate([name, '--help'])

@@ -3,6 +3,7 @@ import { type Config, ConfigError, environment, readConfig, takeFlags } from '..
 import { accountCommand } from './account.ts'
 import { applyCommand } from './apply.ts'
 import { type Api, connectApi } from './client.ts'
+import { codeCommand } from './code.ts'
 import { configCommand } from './config.ts'
 import { groupCommand } from './group.ts'
 import { type ExitCode, Failure, systemTerminal, type Terminal } from './io.ts'
@@ -55,7 +56,8 @@ function programOf(cli: Cli, version: string): Command {
     .configureOutput({ writeOut: text => terminal.out(text), writeErr: () => {} })
   program.addHelpText('after', closing)
   const nouns = [serveCommand, configCommand, applyCommand, statusCommand, groupCommand, accountCommand, userCommand, keyCommand]
-  for (const add of [...nouns, walletCommand, priceCommand, subscriptionCommand, usageCommand, ledgerCommand]) add(program, cli)
+  for (const add of [...nouns, walletCommand, priceCommand, subscriptionCommand, codeCommand, usageCommand, ledgerCommand])
+    add(program, cli)
   return program
 }
 

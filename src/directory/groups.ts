@@ -23,9 +23,9 @@ export function changeGroup(group: Group): Step[] {
   return [updateStep('groups', recordOf(group), ['name'], sentence)]
 }
 
-/** Removes a group that no account, key or subscription is in. Calls are asked about before: they are too many to look through here. */
+/** Removes a group that no account, key or subscription is in, nor any code is for. Calls are asked about before: they are too many to look through here. */
 export function removeGroup({ id, name }: Group): Step[] {
-  const otherwise = `The group ${name} cannot be removed: accounts, keys or subscriptions are in it.`
+  const otherwise = `The group ${name} cannot be removed: accounts, keys, subscriptions or codes are in it.`
   return [step(deleteGroup, [id], { rows: 1, otherwise })]
 }
 
@@ -57,7 +57,8 @@ const groupPage = statement(`select ${columns} from groups where id > $1 order b
 const deleteGroup = `delete from groups where id = $1
   and not exists (select 1 from account_groups where group_id = $1)
   and not exists (select 1 from key_groups where group_id = $1)
-  and not exists (select 1 from subscriptions where group_id = $1)`
+  and not exists (select 1 from subscriptions where group_id = $1)
+  and not exists (select 1 from codes where group_id = $1)`
 
 function recordOf(group: Group): RowValues {
   return {

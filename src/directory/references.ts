@@ -19,6 +19,7 @@ const referring = {
     one('accounts', 'account_groups', 'group_id'),
     one('keys', 'key_groups', 'group_id'),
     one('subscriptions', 'subscriptions', 'group_id'),
+    one('codes', 'codes', 'group_id'),
     one('calls', 'calls', 'group_id'),
   ],
 } as const satisfies { readonly [kind: string]: readonly Reference[] }

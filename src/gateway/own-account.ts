@@ -1,6 +1,6 @@
 import type { Principal } from '../directory/snapshot.ts'
 import { formatUsd } from '../ledger/money.ts'
-import { isRunning, subscriptionFunds, type WindowNow } from '../ledger/subscription.ts'
+import { type FilledWindow, isRunning, subscriptionFunds } from '../ledger/subscription.ts'
 import type { OwnSum } from '../usage/own.ts'
 import type { Call } from '../usage/report.ts'
 import { orBooksAway } from './books-away.ts'
@@ -37,7 +37,7 @@ export async function tellCredits({ user, groups, subscriptions }: Principal, _:
   }
 }
 
-function windowView({ kind, limit, used, held, left, endsAtMs }: WindowNow) {
+function windowView({ kind, limit, used, held, left, endsAtMs }: FilledWindow) {
   return {
     window: kind,
     limit: limit === null ? null : formatUsd(limit),

@@ -4,7 +4,7 @@ import { checkBooks, type Difference } from './check.ts'
 import { adjust, type EntryPage, type Posted, type Posting, post, readEntries } from './entries.ts'
 import { type Refunded, type Refunding, refund } from './refund.ts'
 import { expireSteps, extendSteps, type Funds, fundsOf, type HoldRequest, holdSteps, releaseSteps } from './steps.ts'
-import { type Room, readRoom, readWindows, type SubscriptionFunds, type WindowKind, type WindowNow } from './subscription.ts'
+import { type FilledWindow, type Room, readRoom, readWindows, type SubscriptionFunds, type WindowKind } from './subscription.ts'
 
 /**
  * Whose money is where. Everything rejects with `DatabaseAway` when the books cannot be reached; it is then unknown
@@ -18,8 +18,8 @@ export interface Ledger {
   /** What is left in the windows of a subscription. */
   room(funds: SubscriptionFunds): Promise<Room>
 
-  /** Each of these windows, with what is used, held and left in it. */
-  windows(funds: SubscriptionFunds): Promise<readonly WindowNow[]>
+  /** The same windows, each with its limit, what was used and is held in it, and what is left. */
+  windows(funds: SubscriptionFunds): Promise<readonly FilledWindow[]>
 
   /**
    * Sets money aside, at most `want`, at least `floor`, or nothing at all. The same call id again is granted the same.

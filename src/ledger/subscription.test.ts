@@ -1,9 +1,11 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { isRunning, leastRoom, windowLengthMs, windowsOf } from './subscription.ts'
+import { isRunning, leastRoom, windowKinds, windowLengthMs, windowsOf } from './subscription.ts'
 
 const startsAtMs = Date.parse('2026-10-24T12:34:56.789Z')
 const terms = { id: 's', startsAtMs, endsAtMs: Date.parse('2027-10-24T00:00:00Z'), dailyLimit: 1n, weeklyLimit: 2n, monthlyLimit: null }
+
+const dayMs = 86_400_000
 
 /** A moment, and when its day, its week and its month begin. The wall clocks of Europe change on 2026-10-25; the windows do not. */
 const moments = `
@@ -34,6 +36,60 @@ test('every moment lies in exactly the windows that are reckoned for it', () => 
         expect(endsAtMs - begins).toBe(windowLengthMs[kind])
         expect((begins - startsAtMs) % windowLengthMs[kind]).toBe(0)
       }
+    }),
+  )
+})
+
+/** Nights on which a clock on some wall is put forward or back, leap days, ends of years: a day of a subscription is 24 h all the same. */
+const starts = [
+  '2026-03-29T00:59:59.999Z', // An hour that Europe skips begins a moment later.
+  '2026-10-25T00:30:00.000Z', // Europe has this hour twice.
+  '2026-03-08T09:59:59.999Z', // The same in North America,
+  '2026-11-01T08:30:00.000Z', // and there in autumn.
+  '2026-04-04T15:59:59.999Z', // And in Australia.
+  '2028-02-28T23:59:59.999Z',
+  '2028-02-29T12:00:00.000Z',
+  '2027-12-31T23:59:59.999Z',
+  '1970-01-01T00:00:00.000Z',
+]
+test.each(starts)('from %s on, every window is whole days of 24 h, one after the other', text => {
+  const from = Date.parse(text)
+  const subscription = { ...terms, startsAtMs: from, endsAtMs: from + 800 * dayMs }
+  // Counted day by day, as a person would with a calendar of UTC, and not by division.
+  const begun = { daily: from, weekly: from, monthly: from }
+  for (let day = 0; day < 800; day++) {
+    const atMs = from + day * dayMs
+    expect(new Date(atMs).toISOString().slice(11)).toBe(text.slice(11))
+    begun.daily = atMs
+    if (day % 7 === 0) begun.weekly = atMs
+    if (day % 30 === 0) begun.monthly = atMs
+    for (const moment of [atMs, atMs + dayMs / 2, atMs + dayMs - 1]) {
+      expect(windowsOf(subscription, moment).map(({ kind, startsAtMs }) => [kind, startsAtMs])).toEqual(Object.entries(begun))
+    }
+  }
+})
+
+test('two moments are in one window exactly when no start of a window lies between them', () => {
+  const anyStart = fc.integer({ min: Date.UTC(2020), max: Date.UTC(2040) })
+  const since = fc.nat({ max: 400 * dayMs })
+  fc.assert(
+    fc.property(anyStart, since, since, (from, one, two) => {
+      const subscription = { ...terms, startsAtMs: from, endsAtMs: from + 400 * dayMs }
+      const [first, second] = [one, two].map(ms => windowsOf(subscription, from + ms))
+      for (const [index, kind] of windowKinds.entries()) {
+        const lengthMs = windowLengthMs[kind]
+        const between = (one - (one % lengthMs)) / lengthMs !== (two - (two % lengthMs)) / lengthMs
+        expect(first![index]!.startsAtMs !== second![index]!.startsAtMs).toBe(between)
+      }
+    }),
+  )
+})
+
+test('an extension changes no window: they are counted from the start', () => {
+  fc.assert(
+    fc.property(fc.nat({ max: 400 * dayMs }), fc.nat({ max: 400 * dayMs }), (sinceMs, byMs) => {
+      const longer = { ...terms, endsAtMs: terms.endsAtMs + byMs }
+      expect(windowsOf(longer, startsAtMs + sinceMs)).toEqual(windowsOf(terms, startsAtMs + sinceMs))
     }),
   )
 })

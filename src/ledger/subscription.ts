@@ -102,33 +102,35 @@ export function lockStep({ subscriptionId }: SubscriptionFunds): Step {
   return { statement: lock, values: [subscriptionId], rows: 1, otherwise: 'subscription_unknown' }
 }
 
-/** What is left for a call that began in these windows, from the books. */
-export async function readRoom(database: Pick<Database, 'read'>, funds: SubscriptionFunds): Promise<Room> {
-  const windows = await readWindows(database, funds)
-  const taken = new Map(windows.map(({ kind, used, held }) => [kind, used + held]))
-  return leastRoom(windows, kind => taken.get(kind) ?? 0n)
-}
-
-/** A window as it stands in the books; amounts are nano-dollars. */
-export interface WindowNow extends Window {
+/** A window and what its calls have come to so far, in nano-dollars. */
+export interface FilledWindow extends Window {
   readonly used: bigint
   readonly held: bigint
   /** Never below zero; null when the window has no limit. */
   readonly left: bigint | null
 }
 
-/** The same windows with the limits in the books, and what is used and held in each. */
-export async function readWindows(database: Pick<Database, 'read'>, funds: SubscriptionFunds): Promise<readonly WindowNow[]> {
+/** The windows with their limits, and what was used and is held in each, from the books. A window that nobody used has no row, and nothing in it. */
+export async function readWindows(database: Pick<Database, 'read'>, funds: SubscriptionFunds): Promise<readonly FilledWindow[]> {
   const rows = await database.read(readTaken, windowValues(funds))
-  const byKind = new Map(rows.map(row => [row.kind, row]))
   return funds.windows.map(window => {
     const limit = (rows[0]?.[`${window.kind}_limit`] ?? null) as bigint | null
-    const row = byKind.get(window.kind)
+    const row = rows.find(({ kind }) => kind === window.kind)
     const used = (row?.used ?? 0n) as bigint
     const held = (row?.held ?? 0n) as bigint
     const left = limit === null ? null : limit > used + held ? limit - used - held : 0n
     return { ...window, limit, used, held, left }
   })
+}
+
+/** What is left for a call that began in these windows, from the books. */
+export async function readRoom(database: Pick<Database, 'read'>, funds: SubscriptionFunds): Promise<Room> {
+  return roomOf(await readWindows(database, funds))
+}
+
+export function roomOf(windows: readonly FilledWindow[]): Room {
+  const taken = new Map(windows.map(({ kind, used, held }) => [kind, used + held]))
+  return leastRoom(windows, kind => taken.get(kind)!)
 }
 
 const readTaken = statement(`select daily_limit, weekly_limit, monthly_limit, windows.kind, windows.used, windows.held

@@ -22,6 +22,7 @@ const planted = {
   wrongKey: 'sk-hg-canary-of-somebody-who-guesses-keys-000000',
   queryKey: 'sk-canary-in-the-query-string-0815',
   answer: 'what the canary was answered in confidence',
+  wrongCode: 'HG-CANA-RY00-4713-N0T0-NE0F',
 }
 
 test('T22: no secret, prompt or answer is kept, logged, measured or told', async () => {
@@ -32,6 +33,7 @@ test('T22: no secret, prompt or answer is kept, logged, measured or told', async
     await using gateway = await startGateway(join(folder, 'data'), { adminToken, secretKey, logLevel: 'trace', betweenBytesTimeoutMs: 300 })
     const told: string[] = []
     const clientKey = await setUp(gateway, sim, told)
+    const codes = await redeemCodes(gateway, told)
     await useInEveryWay(gateway, sim, clientKey, told)
 
     const metrics = (await send({ url: gateway.url, key: '' }, { method: 'GET', path: '/metrics', key: null })).body
@@ -48,7 +50,9 @@ test('T22: no secret, prompt or answer is kept, logged, measured or told', async
     places.set('the metrics', Buffer.from(metrics))
     for (const [index, text] of told.entries()) places.set(`refusal ${index}: ${text.slice(0, 80)}`, Buffer.from(text))
     expect(told.length).toBeGreaterThan(25)
-    const found = [...places].flatMap(([place, bytes]) => secretsIn(bytes, { ...planted, clientKey }).map(name => `${name} in ${place}`))
+    const found = [...places].flatMap(([place, bytes]) =>
+      secretsIn(bytes, { ...planted, clientKey, ...codes }).map(name => `${name} in ${place}`),
+    )
     expect(found).toEqual([])
     // The search finds what is there.
     expect(secretsIn(running.get('headgate.db-wal')!, { email: 'dev@example.com' })).toEqual(['email'])
@@ -78,6 +82,29 @@ async function setUp({ url }: GatewayProcess, sim: Sim, told: string[]): Promise
   expect(wrong.status).toBe(401)
   told.push(wrong.body)
   return admin('/keys', { user: 'dev@example.com', groups: ['default'], name: 'laptop' })
+}
+
+/** A code that is redeemed, one that is not yet, and one that somebody got wrong; each also without its dashes. */
+async function redeemCodes({ url }: GatewayProcess, told: string[]): Promise<Readonly<Record<string, string>>> {
+  const admin = (path: string, body: object) => send({ url, key: planted.adminToken }, { path: `/admin/v1${path}`, body })
+  const made = await admin('/codes', { amount: '5', count: 2, reason: 'to try it' })
+  const [redeemed, unredeemed] = (made.json.items as readonly { readonly code: string }[]).map(({ code }) => code) as [string, string]
+  for (const [status, code, user] of [
+    [200, redeemed, 'dev@example.com'],
+    [409, redeemed, 'dev@example.com'],
+    [422, unredeemed, 'nobody@example.com'],
+    [404, planted.wrongCode, 'dev@example.com'],
+    [422, unredeemed, undefined],
+  ] as const) {
+    const answer = await admin('/codes/redeem', { code, user })
+    expect({ code, status: answer.status }).toEqual({ code, status })
+    told.push(answer.body)
+  }
+  const listed = await send({ url, key: planted.adminToken }, { method: 'GET', path: '/admin/v1/codes?all=true' })
+  expect(listed.json.items).toHaveLength(2)
+  told.push(listed.body)
+  const plain = [redeemed, unredeemed, planted.wrongCode].map(code => code.replaceAll('-', ''))
+  return Object.fromEntries([redeemed, unredeemed, ...plain].map((code, index) => [`code ${index}`, code]))
 }
 
 async function useInEveryWay({ url }: GatewayProcess, sim: Sim, key: string, told: string[]): Promise<void> {
