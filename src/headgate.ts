@@ -27,6 +27,7 @@ import { migrate } from './storage/migrate.ts'
 import { migrations } from './storage/migrations/list.ts'
 import { openSqlite } from './storage/sqlite.ts'
 import { openEgress } from './upstreams/egress.ts'
+import { openOwnUsage } from './usage/own.ts'
 import { openRecorder } from './usage/refusals.ts'
 
 /** A gateway that serves. */
@@ -122,6 +123,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     coordinator: adapters.wrapCoordinator?.(memory) ?? memory,
     ledger: openLedger(database, clock),
     books,
+    ownUsage: openOwnUsage(database),
     recorder: scope.use(openRecorder(database, clock)),
     egress,
     bodies: new BodyBudget(settings.bodiesBytesMax),

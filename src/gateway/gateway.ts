@@ -11,6 +11,7 @@ import type { CallReader } from '../protocols/read-in-worker.ts'
 import type { Attempt, AttemptSettings } from '../upstreams/attempt.ts'
 import type { Egress } from '../upstreams/egress.ts'
 import type { RestSettings } from '../upstreams/rest.ts'
+import type { OwnUsage } from '../usage/own.ts'
 import type { Recorder } from '../usage/refusals.ts'
 import type { BodyBudget, BodySettings } from './body.ts'
 import type { Books } from './books.ts'
@@ -29,6 +30,7 @@ export interface Gateway {
   readonly ledger: Ledger
   readonly books: Books
   readonly recorder: Recorder
+  readonly ownUsage: OwnUsage
   readonly egress: Egress
   readonly bodies: BodyBudget
   readonly reader: CallReader

@@ -7,6 +7,7 @@ import { addressOf } from './address.ts'
 import { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import { handle } from './handle.ts'
+import { ownAccountPaths, tellOwnAccount } from './own-account.ts'
 
 /** Everything that this port serves besides calls. */
 export interface Beside {
@@ -58,15 +59,14 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
   function take(request: IncomingMessage, response: ServerResponse): void {
     if (isClosing) response.shouldKeepAlive = false
     answering.set(request.socket, response)
-    const url = request.url ?? '/'
-    const at = url.indexOf('?')
-    const path = at === -1 ? url : url.slice(0, at)
+    const [path = '/'] = (request.url ?? '/').split('?', 1)
     if (path.startsWith(adminPrefix)) return beside.admin(request, response)
     const own = request.method === 'GET' ? ownPaths[path] : undefined
     if (own !== undefined) return void serveOwn(own, response, { gateway, beside })
     const client = newClient(request, response, gateway)
-    if (!responsesPaths.has(path) || request.method !== 'POST') return misdirected(client, path, gateway)
-    const call = handleSurely(client, path, gateway).finally(() => serving.delete(call))
+    const answer = answerOf(request.method, path)
+    if (answer === undefined) return misdirected(client, path, gateway)
+    const call = handleSurely(answer, client, path, gateway).finally(() => serving.delete(call))
     serving.add(call)
   }
 
@@ -103,10 +103,19 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
   }
 }
 
+type Answer = (client: Client, path: string, gateway: Gateway) => Promise<void>
+
+/** Undefined when this is not asked for here, or not by this method. */
+function answerOf(method: string | undefined, path: string): Answer | undefined {
+  if (responsesPaths.has(path)) return method === 'POST' ? handle : undefined
+  if (ownAccountPaths.has(path)) return method === 'GET' || method === 'HEAD' ? tellOwnAccount : undefined
+  return undefined
+}
+
 /** Handling never rejects; if it does, that is our mistake, and the client hears of it. */
-async function handleSurely(client: Client, path: string, gateway: Gateway): Promise<void> {
+async function handleSurely(answer: Answer, client: Client, path: string, gateway: Gateway): Promise<void> {
   try {
-    await handle(client, path, gateway)
+    await answer(client, path, gateway)
   } catch (error) {
     gateway.log.error({ call: client.id, err: error }, 'a call could not be handled')
     gateway.metrics.unauthenticated.inc({ fault: 'unforeseen' })
@@ -127,7 +136,7 @@ function newClient(request: IncomingMessage, response: ServerResponse, { clock, 
 
 function misdirected(client: Client, path: string, { metrics }: Gateway): void {
   const method = client.request.method ?? ''
-  const isKnown = responsesPaths.has(path)
+  const isKnown = responsesPaths.has(path) || ownAccountPaths.has(path)
   const fault = new Fault(isKnown ? 'method_unknown' : 'path_unknown', { values: { method, path: path.slice(0, 200) } })
   metrics.unauthenticated.inc({ fault: fault.fault })
   client.refuse(fault, '')

@@ -3,7 +3,15 @@ import { type Database, type Row, statement } from '../storage/database.ts'
 import { checkBooks, type Difference } from './check.ts'
 import { type EntryPage, type Posted, type Posting, post, readEntries } from './entries.ts'
 import { expireSteps, type Funds, type HoldRequest, holdSteps, releaseSteps } from './steps.ts'
-import { type Room, readRoom, type SubscriptionFunds, subscriptionFunds, type WindowKind } from './subscription.ts'
+import {
+  type Room,
+  readRoom,
+  readWindows,
+  type SubscriptionFunds,
+  subscriptionFunds,
+  type WindowKind,
+  type WindowNow,
+} from './subscription.ts'
 
 /**
  * Whose money is where. Everything rejects with `DatabaseAway` when the books cannot be reached; it is then unknown
@@ -16,6 +24,9 @@ export interface Ledger {
 
   /** What is left in the windows of a subscription. */
   room(funds: SubscriptionFunds): Promise<Room>
+
+  /** Each of these windows, with what is used, held and left in it. */
+  windows(funds: SubscriptionFunds): Promise<readonly WindowNow[]>
 
   /**
    * Sets money aside, at most `want`, at least `floor`, or nothing at all. The same call id again is granted the same.
@@ -63,6 +74,7 @@ export function openLedger(database: Pick<Database, 'read' | 'report' | 'commit'
       return row && { balance: row.balance as bigint, held: row.held as bigint }
     },
     room: funds => readRoom(database, funds),
+    windows: funds => readWindows(database, funds),
     hold: request => hold(database, request),
     async release(callId, funds) {
       await database.commit(releaseSteps(callId, funds), 'ordered')

@@ -104,13 +104,34 @@ export function lockStep({ subscriptionId }: SubscriptionFunds): Step {
 
 /** What is left for a call that began in these windows, from the books. */
 export async function readRoom(database: Pick<Database, 'read'>, funds: SubscriptionFunds): Promise<Room> {
-  const rows = await database.read(readTaken, windowValues(funds))
-  const taken = new Map(rows.map(row => [row.kind, row.taken as bigint]))
-  const windows = funds.windows.map(window => ({ ...window, limit: (rows[0]?.[`${window.kind}_limit`] ?? null) as bigint | null }))
+  const windows = await readWindows(database, funds)
+  const taken = new Map(windows.map(({ kind, used, held }) => [kind, used + held]))
   return leastRoom(windows, kind => taken.get(kind) ?? 0n)
 }
 
-const readTaken = statement(`select daily_limit, weekly_limit, monthly_limit, windows.kind, windows.used + windows.held as taken
+/** A window as it stands in the books; amounts are nano-dollars. */
+export interface WindowNow extends Window {
+  readonly used: bigint
+  readonly held: bigint
+  /** Never below zero; null when the window has no limit. */
+  readonly left: bigint | null
+}
+
+/** The same windows with the limits in the books, and what is used and held in each. */
+export async function readWindows(database: Pick<Database, 'read'>, funds: SubscriptionFunds): Promise<readonly WindowNow[]> {
+  const rows = await database.read(readTaken, windowValues(funds))
+  const byKind = new Map(rows.map(row => [row.kind, row]))
+  return funds.windows.map(window => {
+    const limit = (rows[0]?.[`${window.kind}_limit`] ?? null) as bigint | null
+    const row = byKind.get(window.kind)
+    const used = (row?.used ?? 0n) as bigint
+    const held = (row?.held ?? 0n) as bigint
+    const left = limit === null ? null : limit > used + held ? limit - used - held : 0n
+    return { ...window, limit, used, held, left }
+  })
+}
+
+const readTaken = statement(`select daily_limit, weekly_limit, monthly_limit, windows.kind, windows.used, windows.held
   from subscriptions left join windows on ${theseWindows} where subscriptions.id = $1`)
 
 const lock = statement('update subscriptions set starts_at = starts_at where id = $1')

@@ -15,6 +15,7 @@ export const faults = {
   // What they ask
   path_unknown: client(404, 'invalid_request_error', null, 'Invalid URL ({method} {path})'),
   method_unknown: client(405, 'invalid_request_error', 'method_not_supported', 'Not allowed to {method} on {path}'),
+  query_invalid: client(400, 'invalid_request_error', null, 'The query parameter {name} {is}; {right}'),
   upgrade_unsupported: client(426, 'invalid_request_error', null, 'WebSocket is not available here, use HTTP'),
   encoding_unsupported: client(415, 'invalid_request_error', null, 'Unsupported content encoding'),
   body_too_large: client(413, 'invalid_request_error', null, 'Request body too large, limit is {limit}'),

@@ -44,7 +44,7 @@ export interface DaySum {
 
 export const pageCallsMax = 1_000
 
-/** Newest first. A key's calls are found among its user's, which have an index. */
+/** Newest first. */
 export async function listCalls(
   database: Pick<Database, 'report'>,
   filter: CallFilter,
@@ -55,7 +55,6 @@ export async function listCalls(
     ['id < ?', page.cursor ?? undefined],
     ...periodConditions(filter),
     ['user_id = ?', filter.userId],
-    ['user_id = (select user_id from keys where keys.id = ?)', filter.keyId],
     ['key_id = ?', filter.keyId],
     ['account_id = ?', filter.accountId],
     ['fault = ?', filter.fault],
@@ -95,9 +94,9 @@ export async function sumsByDay(
   }))
 }
 
-const dayMs = 86_400_000
+export const dayMs = 86_400_000
 /** A call's id is made within this of its beginning. */
-const idSlackMs = 60_000
+export const idSlackMs = 60_000
 
 const sumColumns = { user: 'user_id', key: 'key_id', account: 'account_id', model: 'served_model' } as const
 const sums = ['input_tokens', 'cached_tokens', 'output_tokens', 'cost', 'uncollected']
@@ -132,7 +131,7 @@ function conditions(all: readonly Condition[]): { readonly where: string; readon
 }
 
 /** Sorts before every UUIDv7 that was made at that moment or later. */
-function firstIdOf(atMs: number): string {
+export function firstIdOf(atMs: number): string {
   const time = Math.floor(atMs).toString(16).padStart(12, '0')
   return `${time.slice(0, 8)}-${time.slice(8)}`
 }
