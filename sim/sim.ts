@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { makeAnswer } from './answer.ts'
 import { type Asked, type CountTokens, countByBytes, readAsked, refusal } from './asked.ts'
+import { csvOf, openBill } from './bill.ts'
 import { defaultError } from './errors.ts'
 import { makeFast, openFastAnswers, sendFast } from './fast.ts'
 import { type Charge, type InvoiceLine, newLine, type OpenLine, priceList, type SimPrice } from './invoice.ts'
@@ -19,7 +20,7 @@ export interface Sim extends AsyncDisposable {
   readonly port: number
   /** One line per call to `/v1/responses` that was read whole, in the order of arrival. */
   readonly invoice: readonly InvoiceLine[]
-  /** Every request but `/healthz`, in the order in which their bodies were read. */
+  /** Every request but `/healthz` and `/invoice`, in the order in which their bodies were read. */
   readonly attempts: readonly Attempt[]
   script(target: ScriptTarget, script: Script | readonly Script[]): void
   gate(name: string): Gate
@@ -47,7 +48,9 @@ export interface SimOptions {
   readonly models?: readonly string[]
   /** Default: bytes / 4, rounded up. */
   readonly countTokens?: CountTokens
-  /** False keeps neither invoice nor attempts, for runs of millions of calls. Default true. */
+  /** By which the days of `GET /invoice` are told. Default: the machine's clock. */
+  readonly nowMs?: () => number
+  /** False keeps neither invoice lines nor attempts, for runs of millions of calls; `GET /invoice` has its sums all the same. Default true. */
   readonly record?: boolean
 }
 
@@ -121,6 +124,8 @@ function newParts(options: SimOptions) {
     record: options.record ?? true,
     scripts: openScriptBook(),
     memory: openMemory(),
+    bill: openBill(),
+    nowMs: options.nowMs ?? Date.now,
     fast: openFastAnswers(),
     nextSuffix: countedSuffixes(),
     /** One for each call that is being answered. */
@@ -146,6 +151,8 @@ async function receive(req: IncomingMessage, res: ServerResponse, parts: Parts):
   const path = req.url ?? '/'
   const method = req.method ?? 'GET'
   if (path === '/healthz') return void res.end('ok')
+  const [route, query] = path.split('?', 2)
+  if (route === '/invoice') return sendInvoice(res, method, new URLSearchParams(query).get('format') ?? 'json', parts)
   const atMs = performance.now()
   const key = keyOf(req)
   const { body, isWhole } = await readBody(req)
@@ -154,7 +161,6 @@ async function receive(req: IncomingMessage, res: ServerResponse, parts: Parts):
     parts.watch.changed()
   }
   if (!isWhole) return
-  const [route] = path.split('?', 1)
   if (method === 'POST' && (route === '/v1/responses' || route === '/responses')) return await answerCall({ key, body, res }, parts)
   if (method === 'GET' && (route === '/v1/models' || route === '/models')) return sendValue(res, 200, modelList(parts.models))
   sendValue(res, 404, { error: refusal(404, `Invalid URL (${method} ${route})`).error })
@@ -185,6 +191,14 @@ function modelList(models: readonly string[]): object {
   return { object: 'list', data: models.map(id => ({ id, object: 'model', created: 1_760_000_000, owned_by: 'system' })) }
 }
 
+/** The upstream's own figures, by day, key and model: `?format=csv` for a file. */
+function sendInvoice(res: ServerResponse, method: string, format: string, { bill }: Parts): void {
+  if (method !== 'GET') return sendValue(res, 405, { error: refusal(405, `Not allowed to ${method} on /invoice`).error })
+  if (format === 'json') return sendValue(res, 200, { object: 'invoice', data: bill.rows() })
+  if (format === 'csv') return void res.writeHead(200, { 'content-type': 'text/csv; charset=utf-8' }).end(csvOf(bill.rows()))
+  sendValue(res, 400, { error: refusal(400, `format is "${format}"; it takes json or csv`).error })
+}
+
 interface Call {
   readonly key: string
   readonly body: Buffer
@@ -192,6 +206,7 @@ interface Call {
 }
 
 async function answerCall({ key, body, res }: Call, parts: Parts): Promise<void> {
+  const arrivedMs = parts.nowMs()
   const asked = readAsked(body, parts.countTokens)
   const isReadable = 'model' in asked
   const script: Script = isReadable ? parts.scripts.next(key, asked.model) : {}
@@ -224,6 +239,7 @@ async function answerCall({ key, body, res }: Call, parts: Parts): Promise<void>
     if (line.ended === 'running') Object.assign(line, { ended: 'left', cut: true })
   } finally {
     parts.running.delete(leaving)
+    parts.bill.add(line, arrivedMs)
     parts.watch.changed()
   }
 }

@@ -16,6 +16,8 @@ interface Upstream {
   readonly apiKey: string
   readonly allowPrivateAddress: boolean
   readonly model: string
+  /** Where it tells what it counted; the real API has no such page. */
+  readonly invoice?: string
   /** USD per million tokens. */
   readonly price: { readonly input: string; readonly cached: string; readonly output: string }
 }
@@ -42,7 +44,7 @@ export async function demo(config: Config): Promise<void> {
   const callId = await ask(served, key, upstream.model)
   const terminal = systemTerminal(environment())
   printReceipt(terminal, await apiOf(served).get(pathOf('usage', callId)))
-  say(whatToTry({ url: served.url, data: mine.settings.data, key, model: upstream.model }))
+  say(whatToTry({ url: served.url, data: mine.settings.data, key, upstream }))
   scope.move()
   process.off('SIGINT', interrupted).off('SIGTERM', interrupted)
   try {
@@ -107,6 +109,7 @@ function upstreamOf(apiKey: string | undefined, sim: Sim): Upstream {
     apiKey: 'sim-key',
     allowPrivateAddress: true,
     model: 'sim',
+    invoice: `${sim.url}/invoice`,
     price: { input: '2', cached: '0.2', output: '10' },
   }
 }
@@ -150,7 +153,15 @@ function show(type: string, json: string): void {
   if (type === 'response.failed') process.stdout.write(`\n[failed: ${String(said.response?.error?.message)}]`)
 }
 
-function whatToTry({ url, data, key, model }: { url: string; data: string; key: string; model: string }): string {
+interface Try {
+  readonly url: string
+  readonly data: string
+  readonly key: string
+  readonly upstream: Upstream
+}
+
+function whatToTry({ url, data, key, upstream: { model, invoice } }: Try): string {
+  const reconcile = invoice === undefined ? '' : `\n  npx headgate reconcile --since 1d --invoice ${invoice} --account demo`
   return `
 Now you. In another terminal:
 
@@ -163,7 +174,8 @@ and what became of it:
 
   export HEADGATE_URL="${url}" HEADGATE_DATA="${data}"
   npx headgate usage list
-  npx headgate status
+  npx headgate status${reconcile}
+  curl ${url}/v1/credits -H "Authorization: Bearer ${key}"
 
 openai-node:
 

@@ -27,13 +27,14 @@ export async function save(parts: AdminParts, steps: readonly Step[], deeds: rea
 
 /**
  * One write after the other: each reads what there is before it says what shall be, and two at once would undo each other.
- * Guards in the books hold between nodes. A test of an account writes nothing, and may wait for an upstream: it waits for nobody.
+ * Guards in the books hold between nodes. A test of an account and a reconciliation write nothing, and take
+ * their time: they wait for nobody, and nobody for them.
  */
 export function oneWriteAtATime(): MiddlewareHandler {
   let turn: Promise<unknown> = Promise.resolve()
   return async (context, next) => {
     const { method, path } = context.req
-    if (method === 'GET' || path.endsWith('/test')) return next()
+    if (method === 'GET' || /\/(test|reconcile)$/.test(path)) return next()
     const before = turn
     const { promise, resolve } = Promise.withResolvers<void>()
     turn = promise

@@ -11,6 +11,7 @@ import { keyCommand } from './key.ts'
 import { ledgerCommand } from './ledger.ts'
 import { commandOf, sentenceOf } from './mistakes.ts'
 import { priceCommand } from './price.ts'
+import { reconcileCommand } from './reconcile.ts'
 import { serveCommand } from './serve.ts'
 import { statusCommand } from './status.ts'
 import { subscriptionCommand } from './subscription.ts'
@@ -56,8 +57,8 @@ function programOf(cli: Cli, version: string): Command {
     .configureOutput({ writeOut: text => terminal.out(text), writeErr: () => {} })
   program.addHelpText('after', closing)
   const nouns = [serveCommand, configCommand, applyCommand, statusCommand, groupCommand, accountCommand, userCommand, keyCommand]
-  for (const add of [...nouns, walletCommand, priceCommand, subscriptionCommand, codeCommand, usageCommand, ledgerCommand])
-    add(program, cli)
+  const money = [walletCommand, priceCommand, subscriptionCommand, codeCommand, usageCommand, ledgerCommand, reconcileCommand]
+  for (const add of [...nouns, ...money]) add(program, cli)
   return program
 }
 

@@ -43,6 +43,13 @@ export function collect(text: string, before: readonly string[] | undefined): re
   return [...(before ?? []), text]
 }
 
+/** `label=account`; the label may have an equals sign in it, an account's name may not. */
+export function collectName(text: string, before: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
+  const at = text.lastIndexOf('=')
+  if (at < 1 || at === text.length - 1) throw new InvalidArgumentError('It takes label=account, such as proj_abc=openai.')
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) }
+}
+
 /** `requested=upstream`, or a name that stays as it is; `none` alone empties the table. */
 export function collectModel(text: string, before: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
   if (text === 'none') return {}

@@ -12,7 +12,8 @@ const names = ['after', 'limit', 'scope', 'since', 'sums', 'until']
 
 /** The query of `GET /v1/usage`. Throws `query_invalid` with what would be right; a name that is none is refused too. */
 export function readOwnQuery(url: string): OwnQuery {
-  const query = new URLSearchParams(url.slice(url.indexOf('?') + 1 || url.length))
+  const [, text = ''] = url.split('?', 2)
+  const query = new URLSearchParams(text)
   for (const name of query.keys()) {
     if (!names.includes(name)) throw wrong(name.slice(0, 40), 'is not known', `there are ${names.join(', ')}`)
     if (query.getAll(name).length > 1) throw wrong(name, 'stands there twice', 'it is said once')

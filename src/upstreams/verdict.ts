@@ -34,6 +34,16 @@ export const attemptFaults = {
 
 export type AttemptFaultName = keyof typeof attemptFaults
 
+/** Never sent, or refused in so many words: an upstream asks nothing for these. Of a name that is not known, nobody can say. */
+export function mayHaveCost(fault: string): boolean {
+  return !neverBilled.has(fault)
+}
+
+const neverBilled: ReadonlySet<string> = new Set<AttemptFaultName>([
+  ...(['egress_forbidden', 'unreachable', 'connect_timeout'] as const),
+  ...(['auth', 'forbidden', 'limited', 'quota', 'overloaded', 'model_not_found', 'redirect'] as const),
+])
+
 /** One attempt's failure: what, the status that the upstream gave or meant, and how long it asked to be left alone. */
 export interface AttemptFault {
   readonly name: AttemptFaultName
