@@ -33,7 +33,7 @@ const parametersMax = 4
 /** Words that say nothing about what a file is. */
 const emptyNames = /(^|-)(utils?|helpers?|manager|service|handler|info|context|misc|common)(-|\.|$)/
 
-const files = globSync(['src/**/*.ts', 'sim/**/*.ts', 'test/**/*.ts'], { exclude: ['**/node_modules/**'] })
+const files = globSync(['src/**/*.ts', 'sim/**/*.ts', 'bench/**/*.ts', 'test/**/*.ts'], { exclude: ['**/node_modules/**'] })
   .map(path => path.replaceAll('\\', '/'))
   .sort()
 

@@ -97,7 +97,7 @@ function opened(): Promise<World> {
     accounts: [
       { concurrency: 0 },
       { concurrency: 0, models: { sim: 'sim-two' } },
-      { concurrency: 8 },
+      { concurrency: 30 },
       { concurrency: 0, baseUrl: 'http://127.0.0.1:1/v1' },
     ],
     prices: [{}, { model: 'sim-two' }],
