@@ -92,9 +92,9 @@ test.for(Object.entries(unusable))('on %s it does not start, and says why in one
   gateway.child.kill('SIGTERM')
   await gateway.exit
   await make(disk)
-  const refused = startGateway(join(disk.path, 'data'), settings, disk.enter)
-  const said = await refused.then(
-    () => 'it listens',
+  const started = startGateway(join(disk.path, 'data'), settings, disk.enter)
+  const said = await started.then(
+    listening => listening[Symbol.asyncDispose]().then(() => 'it listens'),
     error => String(error.message),
   )
   expect(said).toMatch(/^the gateway ended with 1: The [^\n]*\n$/)
