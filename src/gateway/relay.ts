@@ -9,6 +9,7 @@ import { afterAnswer, afterFault } from '../upstreams/rest.ts'
 import type { AttemptFaultName } from '../upstreams/verdict.ts'
 import type { Admission } from './admit.ts'
 import type { Client } from './client.ts'
+import { toolWatch } from './extend.ts'
 import { abandon, changeCondition, closeRow, type Reply } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { unlessAborted } from './patience.ts'
@@ -44,7 +45,7 @@ export interface Outcome {
     | { readonly kind: 'body'; readonly headers: Readonly<Record<string, string>>; readonly body: Buffer }
 }
 
-type Parts = Pick<Gateway, 'clock' | 'coordinator' | 'drain' | 'live' | 'log' | 'metrics' | 'settings'>
+type Parts = Pick<Gateway, 'clock' | 'coordinator' | 'drain' | 'ledger' | 'live' | 'log' | 'metrics' | 'settings'>
 
 /** Streams all but the last event, or takes the whole answer. The account's slot is back when this returns. */
 export async function relay(reply: Reply, admission: Admission, client: Client, gateway: Parts): Promise<Outcome> {
@@ -54,7 +55,7 @@ export async function relay(reply: Reply, admission: Admission, client: Client, 
     await reply.slot[Symbol.asyncDispose]()
     return wholeAnswer(reply, admission)
   }
-  const relaying = new StreamRelay(reply, admission, client)
+  const relaying = new StreamRelay(reply, admission, client, toolWatch(admission, gateway))
   client.beginStream(answerHeaders(reply.beginning.headers))
   const running = relaying.run(gateway)
   const outcome = await unlessAborted(running, client.left)
@@ -66,7 +67,7 @@ export async function relay(reply: Reply, admission: Admission, client: Client, 
 
 /** An answer whose client left before it began: it is read all the same, to learn what it cost. */
 export async function readUnheard(reply: Reply, admission: Admission, gateway: Parts): Promise<Outcome> {
-  if (reply.beginning.kind === 'stream') return new StreamRelay(reply, admission, undefined).run(gateway)
+  if (reply.beginning.kind === 'stream') return new StreamRelay(reply, admission, undefined, toolWatch(admission, gateway)).run(gateway)
   await reply.slot[Symbol.asyncDispose]()
   return wholeAnswer(reply, admission)
 }
@@ -91,6 +92,7 @@ class StreamRelay implements EventSink {
   readonly #reply: Reply
   readonly #model: string
   readonly #isAlias: boolean
+  readonly #toolWatch: ReturnType<typeof toolWatch>
   #client: Client | undefined
   #textBytes = 0
   #lastEvent: Buffer | undefined
@@ -101,9 +103,10 @@ class StreamRelay implements EventSink {
   #terminal: { readonly facts: AnswerFacts; readonly events: Buffer[]; bytes: number } | undefined
   #terminated: (() => void) | undefined
 
-  constructor(reply: Reply, { call }: Admission, client: Client | undefined) {
+  constructor(reply: Reply, { call }: Admission, client: Client | undefined, watch: ReturnType<typeof toolWatch>) {
     this.#reply = reply
     this.#client = client
+    this.#toolWatch = watch
     this.#model = call.facts.model
     this.#isAlias = reply.server.model !== call.facts.model
   }
@@ -163,6 +166,7 @@ class StreamRelay implements EventSink {
     if (kind !== 'error') this.#isEmpty = false
     if (kind === 'delta') {
       this.#textBytes += textBytesOf(raw, type)
+      this.#toolWatch?.(type)
     } else if (kind === 'error') {
       this.#error = errorIn(raw)
     } else {

@@ -62,6 +62,18 @@ export function outputCeilingFor(granted: bigint, size: HoldSize): number | unde
   return Number(most)
 }
 
+/** Tools that upstreams run themselves and bill by the call. */
+export type HostedTool = 'webSearch' | 'fileSearch'
+
+/**
+ * How much more to set aside when a hosted tool was called, in nano-dollars, rounded up: the tool's price, and the estimated input
+ * read once more at the dearest, because the model goes on with what the tool found.
+ */
+export function toolCallCost({ inputTokens, prices, multiplier }: HoldQuestion, tool: HostedTool): bigint {
+  const costs = prices.map(price => (price[tool] ?? 0n) * perMillion + BigInt(inputTokens) * dearestInput(price))
+  return scaled(dearestOf(costs), multiplier)
+}
+
 function ceilingOf({ ceiling, prices, limits = holdLimits }: HoldQuestion): number {
   if (ceiling !== undefined) return ceiling
   return prices.length === 0 ? limits.holdOutputTokens : Math.max(...prices.map(price => price.maxOutput ?? limits.holdOutputTokens))
@@ -69,6 +81,14 @@ function ceilingOf({ ceiling, prices, limits = holdLimits }: HoldQuestion): numb
 
 function dearestCost({ inputTokens, prices, multiplier }: HoldQuestion, outputTokens: number): bigint {
   const costs = prices.map(price => BigInt(inputTokens) * dearestInput(price) + BigInt(outputTokens) * price.output)
-  const dearest = costs.reduce((most, cost) => (cost > most ? cost : most), 0n)
-  return divideUp(dearest * multiplier.units, perMillion * 10n ** BigInt(multiplier.scale))
+  return scaled(dearestOf(costs), multiplier)
+}
+
+function dearestOf(costs: readonly bigint[]): bigint {
+  return costs.reduce((most, cost) => (cost > most ? cost : most), 0n)
+}
+
+/** From nano-dollars × 10⁶ to nano-dollars. */
+function scaled(cost: bigint, { units, scale }: Multiplier): bigint {
+  return divideUp(cost * units, perMillion * 10n ** BigInt(scale))
 }
