@@ -92,6 +92,7 @@ export async function openAdminBed(open: (path: string) => Promise<Database>): P
 const tables = [
   'key_groups',
   'account_groups',
+  'holds',
   'windows',
   'subscriptions',
   'entries',

@@ -81,7 +81,8 @@ test('the OpenAPI document describes every route and has no secret in it', async
     [
       ...['/accounts', '/accounts/{ref}', '/accounts/{ref}/rest', '/accounts/{ref}/resume', '/accounts/{ref}/test', '/apply'],
       ...['/groups', '/groups/{ref}', '/keys', '/keys/{id}', '/ledger/check', '/prices', '/status', '/subscriptions'],
-      ...['/subscriptions/{id}', '/subscriptions/{id}/end', '/usage', '/usage/{id}', '/users', '/users/{ref}'],
+      ...['/subscriptions/{id}', '/subscriptions/{id}/end', '/usage', '/usage/{id}', '/usage/{id}/refund'],
+      ...['/users', '/users/{ref}', '/wallets/{ref}/adjust'],
       ...['/wallets/{ref}', '/wallets/{ref}/credit', '/wallets/{ref}/debit', '/wallets/{ref}/entries'],
     ]
       .map(path => `/admin/v1${path}`)

@@ -75,6 +75,9 @@ const sent: readonly (readonly [string, string, string, unknown])[] = [
     '/wallets/dev%40example.com/debit',
     { amount: '0.000000001', reason: 'x' },
   ],
+  ['wallet adjust dev@example.com -0.50 --reason x', 'POST', '/wallets/dev%40example.com/adjust', { amount: '-0.50', reason: 'x' }],
+  ['wallet refund c1 --reason broken', 'POST', '/usage/c1/refund', { reason: 'broken' }],
+  ['wallet refund c1 --usd 0.50 --reason broken', 'POST', '/usage/c1/refund', { reason: 'broken', amount: '0.50' }],
   ['subscription end s1', 'POST', '/subscriptions/s1/end', undefined],
 ]
 

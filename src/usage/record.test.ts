@@ -19,10 +19,10 @@ test('a call and its attempts come back as they were written', async () => {
   }
   const attempts = [attempt('c', 1, { status: null, fault: 'upstream_cut', upstreamRequestId: null, answered: false }), attempt('c', 2, {})]
   await books.database.commit(callSteps(row, attempts), 'synced')
-  expect(await callById(books.database, 'c')).toEqual({ call: { ...row, uncollected: 0n }, attempts })
+  expect(await callById(books.database, 'c')).toEqual({ call: { ...row, uncollected: 0n }, attempts, refund: null })
   const bare: CallRow = { ...refusal('d'), usage: { ...noUsage, reasoningTokens: 6, webSearches: 7, fileSearches: 8 } }
   await books.database.commit(callSteps(bare, []), 'synced')
-  expect(await callById(books.database, 'd')).toEqual({ call: { ...bare, uncollected: 0n }, attempts: [] })
+  expect(await callById(books.database, 'd')).toEqual({ call: { ...bare, uncollected: 0n }, attempts: [], refund: null })
   expect(await callById(books.database, 'e')).toBeUndefined()
 })
 
@@ -66,7 +66,11 @@ test('a late settle replaces the row that says the gateway died, and nothing els
   for (const guard of [undefined, 'ended_already']) {
     const committed = await books.database.commit(late, 'synced')
     expect(committed.done ? undefined : committed.guard).toBe(guard)
-    expect(await callById(books.database, 'c')).toEqual({ call: { ...row, uncollected: 0n }, attempts: [attempt('c', 1, {})] })
+    expect(await callById(books.database, 'c')).toEqual({
+      call: { ...row, uncollected: 0n },
+      attempts: [attempt('c', 1, {})],
+      refund: null,
+    })
   }
   expect((await listCalls(books.database, {}, { limit: 9, cursor: null })).calls).toHaveLength(1)
   expect(await ledger.check()).toEqual([])
