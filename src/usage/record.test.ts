@@ -46,6 +46,14 @@ test('what could not be taken stands on the row, and writing it again changes no
   expect(await ledger.check()).toEqual([])
 })
 
+test('what was held is what it was extended to, though the row was made before', async () => {
+  await using books = await openBooks(openSqlite)
+  const { ledger, settle, row } = await openCall(books.database, 80n)
+  expect(await ledger.extend('c', settle.funds, 45n)).toEqual({ granted: 45n })
+  await books.database.commit([...settleSteps(settle), ...callSteps(row, [])], 'synced')
+  expect(await callById(books.database, 'c')).toMatchObject({ call: { held: 45n, cost: 50n, uncollected: 0n } })
+})
+
 test('a cost that nobody settled is uncollected', async () => {
   await using books = await openBooks(openSqlite)
   const { ledger, row } = await openCall(books.database, 80n)
