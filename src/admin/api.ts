@@ -9,6 +9,7 @@ import { keyRoutes } from './keys.ts'
 import type { AdminParts } from './ports.ts'
 import { priceRoutes } from './prices.ts'
 import { reconcileRoutes } from './reconcile.ts'
+import { refundRoutes } from './refunds.ts'
 import { answerTo, Refusal } from './refusal.ts'
 import { basePath, routes } from './routes.ts'
 import { statusRoutes } from './status.ts'
@@ -34,7 +35,16 @@ export function openAdmin(parts: AdminParts): Admin {
   app.use(oneWriteAtATime())
   for (const resource of [groupRoutes, accountRoutes, accountCareRoutes, userRoutes, keyRoutes, walletRoutes])
     app.route('/', resource(parts))
-  for (const resource of [priceRoutes, subscriptionRoutes, codeRoutes, applyRoutes, usageRoutes, reconcileRoutes, statusRoutes])
+  for (const resource of [
+    refundRoutes,
+    priceRoutes,
+    subscriptionRoutes,
+    codeRoutes,
+    applyRoutes,
+    usageRoutes,
+    reconcileRoutes,
+    statusRoutes,
+  ])
     app.route('/', resource(parts))
   app.openAPIRegistry.registerComponent('securitySchemes', 'adminToken', { type: 'http', scheme: 'bearer' })
   app.doc31('/openapi.json', {

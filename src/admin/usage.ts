@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { formatUsd } from '../ledger/money.ts'
+import type { Refund } from '../ledger/refund.ts'
 import type { AttemptRow } from '../usage/record.ts'
 import { type Call, callById, listCalls } from '../usage/report.ts'
 import { namesOf, timeText } from './entities.ts'
@@ -23,7 +24,7 @@ export function usageRoutes(parts: AdminParts) {
       const receipt = await callById(parts.database, id)
       if (receipt === undefined) throw notFound('call', id)
       const view = (await viewer([receipt.call], parts))(receipt.call)
-      return context.json({ ...view, attempts: await attemptViews(receipt.attempts, parts) }, 200)
+      return context.json({ ...view, refund: refundView(receipt.refund), attempts: await attemptViews(receipt.attempts, parts) }, 200)
     })
 }
 
@@ -91,7 +92,11 @@ const attemptSchema = z
     answered: z.boolean(),
   })
   .openapi('Attempt')
-const receiptSchema = z.object({ ...callFields, attempts: z.array(attemptSchema) }).openapi('Receipt')
+const givenBackSchema = z
+  .object({ amount: z.string(), reason: z.string(), author: z.string(), at: z.string() })
+  .nullable()
+  .describe('What of its charge was given back; null when nothing was.')
+const receiptSchema = z.object({ ...callFields, refund: givenBackSchema, attempts: z.array(attemptSchema) }).openapi('Receipt')
 
 const tags = ['usage']
 const list = createRoute({
@@ -145,6 +150,12 @@ async function viewer(calls: readonly Call[], parts: AdminParts): Promise<(call:
     cost: formatUsd(cost),
     uncollected: formatUsd(uncollected),
   })
+}
+
+function refundView(refund: Refund | null): z.input<typeof givenBackSchema> {
+  if (refund === null) return null
+  const { amount, reason, author, atMs } = refund
+  return { amount: formatUsd(amount), reason, author, at: timeText(atMs) }
 }
 
 async function attemptViews(attempts: readonly AttemptRow[], parts: AdminParts): Promise<z.input<typeof attemptSchema>[]> {

@@ -95,8 +95,17 @@ function money(call: Item): Field[] {
     ['price version', call.priceId],
     ['held before', `${cell(call.held)} USD`],
   ]
+  if (isItem(call.refund)) fields.push(['given back', givenBack(call.refund)])
   if (Number(call.uncollected) > 0) fields.push(['uncollected', `${cell(call.uncollected)} USD of it, borne by the operator`])
   return fields
+}
+
+function isItem(value: unknown): value is Item {
+  return typeof value === 'object' && value !== null
+}
+
+function givenBack({ amount, author, reason, at }: Item): string {
+  return `${cell(amount)} USD of it, by ${cell(author)} at ${cell(at)}: ${cell(reason)}`
 }
 
 function times(call: Item): Field[] {

@@ -39,6 +39,8 @@ export interface Admission extends AsyncDisposable {
 export interface Hold {
   readonly funds: Funds
   readonly call: HeldCall
+  /** What it was reckoned from, should more be needed while the call runs. */
+  readonly size: HoldSize
   readonly meters: readonly { readonly name: string; readonly perMinute: number; readonly amount: number }[]
 }
 
@@ -82,7 +84,7 @@ export async function admit(asking: Asking, client: Client, gateway: Parts): Pro
     call,
     receipt,
     offer: plan.offer,
-    hold: { funds: plan.funds, call: request, meters },
+    hold: { funds: plan.funds, call: request, size: plan.size, meters },
     boundTo: bound.accountId,
     contextTokens: bound.contextTokens,
     outputCeiling,

@@ -14,6 +14,7 @@ import { afterAnswer, afterFault } from '../upstreams/rest.ts'
 import type { AttemptFaultName } from '../upstreams/verdict.ts'
 import type { Admission } from './admit.ts'
 import { type Client, madeUpId } from './client.ts'
+import { toolWatch } from './extend.ts'
 import { abandon, changeCondition, closeRow, type Reply } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { unlessAborted } from './patience.ts'
@@ -41,7 +42,7 @@ export interface Outcome {
     | { readonly kind: 'body'; readonly headers: Readonly<Record<string, string>>; readonly body: Buffer }
 }
 
-type Parts = Pick<Gateway, 'clock' | 'coordinator' | 'drain' | 'live' | 'log' | 'metrics' | 'settings'>
+type Parts = Pick<Gateway, 'clock' | 'coordinator' | 'drain' | 'ledger' | 'live' | 'log' | 'metrics' | 'settings'>
 
 /** Streams all but the last event, or takes the whole answer. The account's slot is back when this returns. */
 export async function relay(reply: Reply, admission: Admission, client: Client, gateway: Parts): Promise<Outcome> {
@@ -88,6 +89,7 @@ class StreamRelay implements EventSink {
   readonly #reply: Reply
   readonly #answer: AnswerStream
   readonly #telling: Telling
+  readonly #toolWatch: ReturnType<typeof toolWatch>
   #client: Client | undefined
   #textBytes = 0
   #error: AnswerError | undefined
@@ -95,12 +97,13 @@ class StreamRelay implements EventSink {
   #terminal: { readonly facts: AnswerFacts; readonly events: Buffer[]; bytes: number } | undefined
   #terminated: (() => void) | undefined
 
-  constructor(reply: Reply, { call, receipt }: Admission, client: Client | undefined, { clock }: Pick<Gateway, 'clock'>) {
-    const { facts, protocol } = call
+  constructor(reply: Reply, admission: Admission, client: Client | undefined, gateway: Pick<Gateway, 'clock' | 'ledger' | 'log'>) {
+    const { facts, protocol } = admission.call
     this.#reply = reply
     this.#client = client
+    this.#toolWatch = toolWatch(admission, gateway)
     this.#answer = protocol.openAnswer({ facts, renameTo: reply.server.model === facts.model ? undefined : facts.model })
-    this.#telling = { id: madeUpId(receipt.id), model: facts.model, createdAtMs: clock.nowMs() }
+    this.#telling = { id: madeUpId(admission.receipt.id), model: facts.model, createdAtMs: gateway.clock.nowMs() }
   }
 
   /** The client is gone: nothing is written any more, and nothing waits for them to read. */
@@ -162,6 +165,7 @@ class StreamRelay implements EventSink {
     if (read.kind === 'ends') return this.#end(read)
     if (read.kind === 'fails') this.#error = read.error
     else this.#textBytes += read.textBytes
+    this.#toolWatch?.(type)
     if (read.bytes === undefined) return true
     if (read.kind === 'passes') this.#isEmpty = false
     return this.#write(read.bytes)

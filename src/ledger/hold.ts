@@ -68,6 +68,18 @@ function answersOf({ answers = 1 }: HoldQuestion): number {
   return answers
 }
 
+/** Tools that upstreams run themselves and bill by the call. */
+export type HostedTool = 'webSearch' | 'fileSearch'
+
+/**
+ * How much more to set aside when a hosted tool was called, in nano-dollars, rounded up: the tool's price, and the estimated input
+ * read once more at the dearest, because the model goes on with what the tool found.
+ */
+export function toolCallCost({ inputTokens, prices, multiplier }: HoldQuestion, tool: HostedTool): bigint {
+  const costs = prices.map(price => (price[tool] ?? 0n) * perMillion + BigInt(inputTokens) * dearestInput(price))
+  return scaled(dearestOf(costs), multiplier)
+}
+
 /** Of each answer. */
 function ceilingOf({ ceiling, prices, limits = holdLimits }: HoldQuestion): number {
   if (ceiling !== undefined) return ceiling
@@ -76,6 +88,14 @@ function ceilingOf({ ceiling, prices, limits = holdLimits }: HoldQuestion): numb
 
 function dearestCost({ inputTokens, prices, multiplier }: HoldQuestion, outputTokens: number): bigint {
   const costs = prices.map(price => BigInt(inputTokens) * dearestInput(price) + BigInt(outputTokens) * price.output)
-  const dearest = costs.reduce((most, cost) => (cost > most ? cost : most), 0n)
-  return divideUp(dearest * multiplier.units, perMillion * 10n ** BigInt(multiplier.scale))
+  return scaled(dearestOf(costs), multiplier)
+}
+
+function dearestOf(costs: readonly bigint[]): bigint {
+  return costs.reduce((most, cost) => (cost > most ? cost : most), 0n)
+}
+
+/** From nano-dollars × 10⁶ to nano-dollars. */
+function scaled(cost: bigint, { units, scale }: Multiplier): bigint {
+  return divideUp(cost * units, perMillion * 10n ** BigInt(scale))
 }

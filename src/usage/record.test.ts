@@ -19,10 +19,10 @@ test('a call and its attempts come back as they were written', async () => {
   }
   const attempts = [attempt('c', 1, { status: null, fault: 'upstream_cut', upstreamRequestId: null, answered: false }), attempt('c', 2, {})]
   await books.database.commit(callSteps(row, attempts), 'synced')
-  expect(await callById(books.database, 'c')).toEqual({ call: { ...row, uncollected: 0n }, attempts })
+  expect(await callById(books.database, 'c')).toEqual({ call: { ...row, uncollected: 0n }, attempts, refund: null })
   const bare: CallRow = { ...refusal('d'), usage: { ...noUsage, reasoningTokens: 6, webSearches: 7, fileSearches: 8 } }
   await books.database.commit(callSteps(bare, []), 'synced')
-  expect(await callById(books.database, 'd')).toEqual({ call: { ...bare, uncollected: 0n }, attempts: [] })
+  expect(await callById(books.database, 'd')).toEqual({ call: { ...bare, uncollected: 0n }, attempts: [], refund: null })
   expect(await callById(books.database, 'e')).toBeUndefined()
 })
 
@@ -46,6 +46,14 @@ test('what could not be taken stands on the row, and writing it again changes no
   expect(await ledger.check()).toEqual([])
 })
 
+test('what was held is what it was extended to, though the row was made before', async () => {
+  await using books = await openBooks(openSqlite)
+  const { ledger, settle, row } = await openCall(books.database, 80n)
+  expect(await ledger.extend('c', settle.funds, 45n)).toEqual({ granted: 45n })
+  await books.database.commit([...settleSteps(settle), ...callSteps(row, [])], 'synced')
+  expect(await callById(books.database, 'c')).toMatchObject({ call: { held: 45n, cost: 50n, uncollected: 0n } })
+})
+
 test('a cost that nobody settled is uncollected', async () => {
   await using books = await openBooks(openSqlite)
   const { ledger, row } = await openCall(books.database, 80n)
@@ -66,7 +74,11 @@ test('a late settle replaces the row that says the gateway died, and nothing els
   for (const guard of [undefined, 'ended_already']) {
     const committed = await books.database.commit(late, 'synced')
     expect(committed.done ? undefined : committed.guard).toBe(guard)
-    expect(await callById(books.database, 'c')).toEqual({ call: { ...row, uncollected: 0n }, attempts: [attempt('c', 1, {})] })
+    expect(await callById(books.database, 'c')).toEqual({
+      call: { ...row, uncollected: 0n },
+      attempts: [attempt('c', 1, {})],
+      refund: null,
+    })
   }
   expect((await listCalls(books.database, {}, { limit: 9, cursor: null })).calls).toHaveLength(1)
   expect(await ledger.check()).toEqual([])

@@ -38,6 +38,7 @@ export interface CallRow {
   readonly fault: string | null
   readonly basis: Basis
   readonly usage: Usage
+  /** Set aside before the call was sent. The books say what it was extended to in all. */
   readonly held: bigint
   /** The whole price of the usage. What of it could not be taken is `uncollected`, which the books work out themselves. */
   readonly cost: bigint
@@ -144,10 +145,13 @@ const callColumns = [
 ]
 
 const cost = `$${callColumns.indexOf('cost') + 1}`
+const held = `$${callColumns.indexOf('held') + 1}`
+/** A hold may have been extended, and nobody waits to be told by how much; one that a power cut took may say less than there was. */
+const heldInAll = `coalesce((select case when amount > ${held} then amount else ${held} end from holds where holds.id = $1), ${held})`
 const replaced = [...callColumns, 'uncollected'].filter(column => column !== 'id').map(column => `${column} = excluded.${column}`)
 
 const insertCall = statement(`insert into calls (${callColumns.join(', ')}, uncollected)
-  values (${callColumns.map((_, index) => `$${index + 1}`).join(', ')},
+  values (${callColumns.map((column, index) => (column === 'held' ? heldInAll : `$${index + 1}`)).join(', ')},
     ${cost} - coalesce((select settled from holds where holds.id = $1), 0))
   on conflict (id) do update set ${replaced.join(', ')} where calls.ended = 'gateway_died' and excluded.ended <> 'gateway_died'`)
 
