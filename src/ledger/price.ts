@@ -128,6 +128,11 @@ export function withoutDate(model: string): string | undefined {
   return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day) ? base : undefined
 }
 
+/** Whether the line is of the tier that was served, and not the default one in its place. */
+export function hasTier(line: PriceVersion, served: string): boolean {
+  return tiersLike(served).slice(0, -1).includes(line.tier)
+}
+
 /**
  * What this usage costs, in nano-dollars, rounded half up once, at the very end.
  *
