@@ -80,7 +80,19 @@ test('the OpenAPI document describes every route and has no secret in it', async
   expect(Object.keys(Object(document.paths)).sort()).toEqual(
     [
       ...['/accounts', '/accounts/{ref}', '/accounts/{ref}/rest', '/accounts/{ref}/resume', '/accounts/{ref}/test', '/apply'],
-      ...['/groups', '/groups/{ref}', '/keys', '/keys/{id}', '/ledger/check', '/prices', '/prices/end', '/status', '/subscriptions'],
+      ...[
+        '/groups',
+        '/groups/{ref}',
+        '/keys',
+        '/keys/{id}',
+        '/ledger/check',
+        '/prices',
+        '/prices/end',
+        '/prices/proposal',
+        '/prices/proposal/accept',
+        '/status',
+        '/subscriptions',
+      ],
       ...['/subscriptions/{id}', '/subscriptions/{id}/end', '/usage', '/usage/{id}', '/users', '/users/{ref}'],
       ...['/wallets/{ref}', '/wallets/{ref}/credit', '/wallets/{ref}/debit', '/wallets/{ref}/entries'],
     ]

@@ -6,6 +6,7 @@ import { applyRoutes } from './apply.ts'
 import { groupRoutes } from './groups.ts'
 import { keyRoutes } from './keys.ts'
 import type { AdminParts } from './ports.ts'
+import { priceProposalRoutes } from './price-proposal.ts'
 import { priceRoutes } from './prices.ts'
 import { answerTo, Refusal } from './refusal.ts'
 import { basePath, routes } from './routes.ts'
@@ -32,7 +33,8 @@ export function openAdmin(parts: AdminParts): Admin {
   app.use(oneWriteAtATime())
   for (const resource of [groupRoutes, accountRoutes, accountCareRoutes, userRoutes, keyRoutes, walletRoutes])
     app.route('/', resource(parts))
-  for (const resource of [priceRoutes, subscriptionRoutes, applyRoutes, usageRoutes, statusRoutes]) app.route('/', resource(parts))
+  for (const resource of [priceRoutes, priceProposalRoutes, subscriptionRoutes, applyRoutes, usageRoutes, statusRoutes])
+    app.route('/', resource(parts))
   app.openAPIRegistry.registerComponent('securitySchemes', 'adminToken', { type: 'http', scheme: 'bearer' })
   app.doc31('/openapi.json', {
     openapi: '3.1.0',
