@@ -139,7 +139,8 @@ function sizeFor({ group, servers }: Offer, { call, bound, receipt }: Asking, { 
       return priceBook.dearest({ model, tiers: [tier], contextTokens: inputTokens, atMs: receipt.beganAtMs })
     }),
   )
-  return sizeHold({ inputTokens, ceiling: call.facts.maxOutputTokens, prices: [...prices], multiplier: group.multiplier, limits: settings })
+  const { maxOutputTokens: ceiling, cachesFor12h } = call.facts
+  return sizeHold({ inputTokens, ceiling, prices: [...prices], multiplier: group.multiplier, cachesFor12h, limits: settings })
 }
 
 async function shortageNow(funds: Funds, floor: bigint, { ledger }: Parts): Promise<Fault | undefined> {

@@ -10,6 +10,8 @@ export interface HoldQuestion {
   /** The dearest lines of every name under which it may be served. None: nobody gives it a price, and it is free. */
   readonly prices: readonly PriceVersion[]
   readonly multiplier: Multiplier
+  /** The client asks that what is written to the cache stays for twelve hours. */
+  readonly cachesFor12h?: boolean
   /** Default: those of this file. */
   readonly limits?: HoldLimits
 }
@@ -56,7 +58,7 @@ export function outputCeilingFor(granted: bigint, size: HoldSize): number | unde
   let most = BigInt(ceilingOf(size))
   for (const price of size.prices) {
     const perToken = price.output * units
-    const left = exact - BigInt(size.inputTokens) * dearestInput(price) * units
+    const left = exact - BigInt(size.inputTokens) * dearestInput(price, size.cachesFor12h) * units
     if (perToken > 0n && left / perToken < most) most = left / perToken
   }
   return Number(most)
@@ -67,8 +69,8 @@ function ceilingOf({ ceiling, prices, limits = holdLimits }: HoldQuestion): numb
   return prices.length === 0 ? limits.holdOutputTokens : Math.max(...prices.map(price => price.maxOutput ?? limits.holdOutputTokens))
 }
 
-function dearestCost({ inputTokens, prices, multiplier }: HoldQuestion, outputTokens: number): bigint {
-  const costs = prices.map(price => BigInt(inputTokens) * dearestInput(price) + BigInt(outputTokens) * price.output)
+function dearestCost({ inputTokens, prices, multiplier, cachesFor12h }: HoldQuestion, outputTokens: number): bigint {
+  const costs = prices.map(price => BigInt(inputTokens) * dearestInput(price, cachesFor12h) + BigInt(outputTokens) * price.output)
   const dearest = costs.reduce((most, cost) => (cost > most ? cost : most), 0n)
   return divideUp(dearest * multiplier.units, perMillion * 10n ** BigInt(multiplier.scale))
 }

@@ -143,9 +143,12 @@ export function costOf(usage: Usage, price: PriceVersion, multiplier: Multiplier
   return divideHalfUp(exactCost(usage, price) * multiplier.units, perMillion * 10n ** BigInt(multiplier.scale))
 }
 
-/** The most that one token of input may cost: it can turn out fresh, read from the cache or written to it for the usual time. */
-export function dearestInput({ input, cached, cacheWrite }: PriceVersion): bigint {
-  return [cached, cacheWrite].reduce((most, rate) => (rate > most ? rate : most), input)
+/**
+ * The most that one token of input may cost: it can turn out fresh, read from the cache or written to it; for the usual time,
+ * unless the client asked for twelve hours.
+ */
+export function dearestInput({ input, cached, cacheWrite, cacheWrite12h }: PriceVersion, cachesFor12h = false): bigint {
+  return [cached, cacheWrite, cachesFor12h ? cacheWrite12h : 0n].reduce((most, rate) => (rate > most ? rate : most), input)
 }
 
 /** Rates are per this many tokens. */
@@ -186,6 +189,6 @@ function latest(lines: readonly PriceVersion[]): PriceVersion | undefined {
 }
 
 function isDearer(line: PriceVersion, than: PriceVersion): boolean {
-  const more = dearestInput(line) - dearestInput(than)
-  return line !== than && more >= 0n && line.output >= than.output && (more > 0n || line.output > than.output || line.id > than.id)
+  const more = [dearestInput(line) - dearestInput(than), dearestInput(line, true) - dearestInput(than, true), line.output - than.output]
+  return line !== than && more.every(by => by >= 0n) && (more.some(by => by > 0n) || line.id > than.id)
 }

@@ -34,6 +34,7 @@ export function readFacts(body: Buffer): CallReading {
     hasSafetyIdentifier: isSaid(parsed.safety_identifier),
     hasHostedTools: Array.isArray(parsed.tools) && parsed.tools.some(isHosted),
     promptCacheKey: textOf(parsed.prompt_cache_key),
+    cachesFor12h: isFields(parsed.prompt_cache_options) && parsed.prompt_cache_options.ttl === '12h',
     previousResponseId: textOf(parsed.previous_response_id),
     conversationId: textOf(isFields(parsed.conversation) ? parsed.conversation.id : parsed.conversation),
     itemReferences: Array.isArray(input) ? referencesIn(input) : [],

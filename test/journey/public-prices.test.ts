@@ -57,6 +57,18 @@ test('a tier without a price of its own is priced as default, and that can be se
   await world.quiet()
 })
 
+test('input that is to stay in the cache for twelve hours is held at what that costs', async () => {
+  await using world = await openWorld()
+  const body = { model: 'sim', input: 'x'.repeat(2000), max_output_tokens: 16 }
+  await send(world, { body })
+  await send(world, { body: { ...body, prompt_cache_options: { ttl: '12h' } } })
+  const [usual, kept] = await world.rows()
+  const held = (row: typeof usual) => BigInt(row!['held'] as bigint) - 16n * 10_000n
+  // 5 USD a million in place of 2.50; the few bytes of the option itself are input too, in an estimate by bytes.
+  expect(Number(held(kept)) / Number(held(usual))).toBeGreaterThanOrEqual(2)
+  await world.quiet()
+})
+
 test('of two gateways that start at once one gives the prices', async () => {
   await using world = await openWorld({ prices: [] })
   const { clock } = world.headgate.gateway
