@@ -51,8 +51,9 @@ export interface AdminNeeds {
   readonly calls: { readonly running: () => number; readonly waiting: () => number }
 }
 
-/** What tests put in another one's place. */
+/** What is done to the books before anybody reads them, and what tests put in another one's place. */
 export interface Adapters {
+  readonly prepareBooks?: (database: Database, clock: Clock, log: Log) => Promise<void>
   readonly clock?: Clock
   readonly chance?: () => number
   readonly wrapDatabase?: (database: Database) => Database
@@ -95,6 +96,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   const opened = await openBooksFile(settings.data)
   scope.defer(() => opened.close())
   const database = adapters.wrapDatabase?.(opened) ?? opened
+  await adapters.prepareBooks?.(database, clock, log)
   const seal = openSeal(readSecretKey({ secretKeyText: settings.secretKey, folder: settings.data }))
   const metrics = openMetrics()
   const journal = await openOwed<CallEnd>(join(settings.data, 'owed.journal'), ({ trouble, ...what }) => {

@@ -81,6 +81,7 @@ test('the OpenAPI document describes every route and has no secret in it', async
     [
       ...['/accounts', '/accounts/{ref}', '/accounts/{ref}/rest', '/accounts/{ref}/resume', '/accounts/{ref}/test', '/apply'],
       ...['/groups', '/groups/{ref}', '/keys', '/keys/{id}', '/ledger/check', '/prices', '/prices/end', '/reconcile', '/status'],
+      ...['/prices/proposal', '/prices/proposal/accept'],
       ...['/subscriptions', '/subscriptions/{id}', '/subscriptions/{id}/end', '/subscriptions/{id}/extend'],
       ...['/codes', '/codes/redeem', '/codes/{id}/void', '/usage', '/usage/{id}', '/usage/{id}/refund'],
       ...['/users', '/users/{ref}', '/wallets/{ref}/adjust'],

@@ -52,6 +52,7 @@ const callFields = {
   servedModel: z.string().nullable(),
   tier: z.string().nullable(),
   priceId: z.string().nullable().describe('The version of the price that it was priced by.'),
+  priceTier: z.string().nullable().describe('The tier of that version: default where the book has no price for the tier that served it.'),
   status: z.number().describe('What the client was sent; 0 when it was sent nothing.'),
   ended: z.enum(['completed', 'incomplete', 'failed', 'cancelled', 'refused', 'cut', 'client_left', 'gateway_died']),
   fault: z.string().nullable(),
@@ -136,6 +137,7 @@ async function viewer(calls: readonly Call[], parts: AdminParts): Promise<(call:
     read('group', call => call.groupId),
     read('account', call => call.accountId),
   ])
+  const tiers = new Map(parts.directory.snapshot().prices.map(({ id, tier }) => [id, tier]))
   const name = (id: string | null, names: ReadonlyMap<string, string>) => (id === null ? null : (names.get(id) ?? id))
   return ({ userId, keyId, groupId, accountId, usage, held, cost, uncollected, beganAtMs, ...same }) => ({
     ...same,
@@ -149,6 +151,7 @@ async function viewer(calls: readonly Call[], parts: AdminParts): Promise<(call:
     held: formatUsd(held),
     cost: formatUsd(cost),
     uncollected: formatUsd(uncollected),
+    priceTier: same.priceId === null ? null : (tiers.get(same.priceId) ?? null),
   })
 }
 

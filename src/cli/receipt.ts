@@ -54,10 +54,16 @@ function who(call: Item): Field[] {
     ['account', call.account],
     ['asked', `${cell(call.path)}${call.stream ? ', as a stream' : ''}`],
     ['model', model],
-    ['tier', call.tier],
+    ['tier', tierText(call)],
     ['from', call.address],
     ['client', call.userAgent],
   ]
+}
+
+/** `fast` and `priority` are one tier under two names; anything else in place of the served tier is worth a word. */
+function tierText({ tier, priceTier }: Item): unknown {
+  const isPriced = priceTier === null || priceTier === undefined || priceTier === tier || priceTier !== 'default'
+  return isPriced ? tier : `${cell(tier)}, priced as default: the price book had no price for that tier`
 }
 
 function ending(call: Item): Field[] {

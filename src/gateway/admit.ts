@@ -141,8 +141,8 @@ function sizeFor({ group, servers }: Offer, { call, bound, receipt }: Asking, { 
       return priceBook.dearest({ model, tiers: [tier], contextTokens: inputTokens, atMs: receipt.beganAtMs })
     }),
   )
-  const { maxOutputTokens: ceiling, answers } = call.facts
-  return sizeHold({ inputTokens, ceiling, answers, prices: [...prices], multiplier: group.multiplier, limits: settings })
+  const { maxOutputTokens: ceiling, answers, cachesFor12h } = call.facts
+  return sizeHold({ inputTokens, ceiling, answers, prices: [...prices], multiplier: group.multiplier, cachesFor12h, limits: settings })
 }
 
 async function shortageNow(funds: Funds, floor: bigint, { ledger }: Parts): Promise<Fault | undefined> {

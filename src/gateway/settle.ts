@@ -1,4 +1,4 @@
-import { costOf, type Usage } from '../ledger/price.ts'
+import { costOf, hasTier, type Usage } from '../ledger/price.ts'
 import { newId } from '../lib/id.ts'
 import { noUsage } from '../usage/record.ts'
 import type { Admission } from './admit.ts'
@@ -59,7 +59,7 @@ function endedOf({ facts, error }: Outcome): Ending['ended'] {
 }
 
 /** Puts on the receipt what was used, by whom, at which price, and how that is known. */
-function price(outcome: Outcome, admission: Admission, how: 'heard' | 'client_left', { directory }: Parts): void {
+function price(outcome: Outcome, admission: Admission, how: 'heard' | 'client_left', { directory, metrics }: Parts): void {
   const { receipt } = admission
   const { server, attempt } = outcome.reply
   const { group } = admission.offer
@@ -79,6 +79,7 @@ function price(outcome: Outcome, admission: Admission, how: 'heard' | 'client_le
   receipt.usage = usage
   receipt.basis = basis
   receipt.cost = version === undefined ? 0n : costOf(usage, version, group.multiplier)
+  if (version !== undefined && !hasTier(version, tier)) metrics.tierUnpriced.inc({ model: version.model })
   receipt.upstreamRequestId = attempt.upstreamRequestId ?? null
 }
 

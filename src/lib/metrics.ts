@@ -48,6 +48,12 @@ export function openMetrics() {
       help: 'Cost beyond what a wallet could pay. Borne by the operator; alarm on any increase.',
       registers,
     }),
+    tierUnpriced: new Counter({
+      name: 'headgate_tier_unpriced_total',
+      help: 'Calls priced as the default tier because the book has no price for the tier that served them. Alarm on any increase: it may be a dearer one.',
+      labelNames: ['model'],
+      registers,
+    }),
     firstTokenSeconds: new Histogram({
       name: 'headgate_first_token_seconds',
       help: 'From the request to the first event.',

@@ -58,6 +58,7 @@ export const plainFacts: Omit<CallFacts, 'model' | 'fields' | 'insertAt' | 'isEm
   showsUsage: true,
   hasHostedTools: false,
   promptCacheKey: undefined,
+  cachesFor12h: false,
   previousResponseId: undefined,
   conversationId: undefined,
   itemReferences: [],

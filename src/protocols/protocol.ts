@@ -107,6 +107,8 @@ export interface CallFacts {
   /** True when `tools` names a tool that the upstream runs itself and may bill by the call. */
   readonly hasHostedTools: boolean
   readonly promptCacheKey: string | undefined
+  /** What it writes to the prompt cache is to stay for twelve hours, which may cost more. */
+  readonly cachesFor12h: boolean
   readonly previousResponseId: string | undefined
   readonly conversationId: string | undefined
   /** Trimmed ids of `item_reference` input items. */
