@@ -8,7 +8,7 @@ import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import type { Receipt } from './receipt.ts'
 
-/** What the client asks for, read once. The bytes stay as they came; disposing of the call gives back their room. */
+/** What the client asks for, read once. The bytes stay as they came; disposing of the call gives back their room, unless it was handed over. */
 export interface Call extends Disposable {
   readonly facts: CallFacts
   readonly body: Body
@@ -19,6 +19,8 @@ export interface Call extends Disposable {
   readonly inputTokens: number
   /** The groups that may serve it, in the key's order, each with the accounts that list the model. */
   readonly offers: readonly Offer[]
+  /** The body is the drain's from now on. */
+  handOver(): void
 }
 
 export interface Offer {
@@ -69,6 +71,7 @@ function complete(client: Client, { facts, body, offers }: Pick<Call, 'facts' | 
   const isCodex = (client.header('user-agent') ?? '').startsWith('codex_')
   const instructions = defaultInstructions !== '' && !isCodex && !facts.hasInstructions ? defaultInstructions : undefined
   const added = instructions === undefined ? 0 : Math.ceil(Buffer.byteLength(instructions) / bytesPerTokenMin)
+  let isOurs = true
   return {
     facts,
     body,
@@ -76,7 +79,12 @@ function complete(client: Client, { facts, body, offers }: Pick<Call, 'facts' | 
     instructions,
     query: at === -1 ? '' : url.slice(at),
     inputTokens: facts.inputTokensEstimate + added,
-    [Symbol.dispose]: () => body[Symbol.dispose](),
+    handOver() {
+      isOurs = false
+    },
+    [Symbol.dispose]() {
+      if (isOurs) body[Symbol.dispose]()
+    },
   }
 }
 

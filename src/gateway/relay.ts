@@ -1,7 +1,8 @@
 import type { Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
-import { codeVerdict, kindOf, readAnswer, renameModel, renameModelInBody, sequenceOf, textBytesOf } from '../protocols/openai-events.ts'
-import { textBytesOfBody } from '../protocols/openai-usage.ts'
+import { AnswerText, nothingWritten, type Written } from '../protocols/answer-text.ts'
+import { codeVerdict, kindOf, readAnswer, renameModel, renameModelInBody, sequenceOf } from '../protocols/openai-events.ts'
+import { textsOfBody } from '../protocols/openai-usage.ts'
 import type { AnswerError, AnswerFacts } from '../protocols/protocol.ts'
 import { dataOf } from '../protocols/sse.ts'
 import type { EventSink, StreamEnd } from '../upstreams/attempt.ts'
@@ -29,8 +30,8 @@ export interface Outcome {
   readonly error: AnswerError | undefined
   /** Nothing of an answer came, only that there is none. */
   readonly isEmpty: boolean
-  /** Bytes of the text that came, for an estimate. */
-  readonly textBytes: number
+  /** The text that came, for an estimate. It is read when it is asked for. */
+  readonly written: () => Written
   readonly last:
     | { readonly kind: 'events'; readonly events: readonly Buffer[] }
     | {
@@ -77,9 +78,9 @@ function wholeAnswer(reply: Reply, { call }: Admission): Outcome {
   const isAlias = reply.server.model !== call.facts.model
   const body = beginning.kind === 'json' && isAlias ? renameModelInBody(beginning.body, call.facts.model) : beginning.body
   const facts = beginning.kind === 'json' ? beginning.facts : undefined
-  const textBytes = facts !== undefined && facts.usage === null ? textBytesOfBody(body) : 0
+  const written = () => (beginning.kind === 'json' ? { texts: textsOfBody(body), share: 1 } : nothingWritten)
   const last = { kind: 'body', headers: answerHeaders(beginning.headers), body } as const
-  return { reply, status: beginning.status, facts, fault: undefined, error: undefined, isEmpty: false, textBytes, last }
+  return { reply, status: beginning.status, facts, fault: undefined, error: undefined, isEmpty: false, written, last }
 }
 
 /** After the terminal event only a few bytes may follow (`data: [DONE]`), and soon. */
@@ -92,7 +93,7 @@ class StreamRelay implements EventSink {
   readonly #model: string
   readonly #isAlias: boolean
   #client: Client | undefined
-  #textBytes = 0
+  readonly #text = new AnswerText()
   #lastEvent: Buffer | undefined
   #events = 0
   #lifecycle: Buffer | undefined
@@ -162,7 +163,7 @@ class StreamRelay implements EventSink {
     let bytes = raw
     if (kind !== 'error') this.#isEmpty = false
     if (kind === 'delta') {
-      this.#textBytes += textBytesOf(raw, type)
+      this.#text.add(raw, type)
     } else if (kind === 'error') {
       this.#error = errorIn(raw)
     } else {
@@ -216,7 +217,7 @@ class StreamRelay implements EventSink {
   }
 
   #outcome(fault: AttemptFaultName | undefined): Outcome {
-    const shared = { reply: this.#reply, status: 200, isEmpty: this.#isEmpty, textBytes: this.#textBytes }
+    const shared = { reply: this.#reply, status: 200, isEmpty: this.#isEmpty, written: () => this.#text.written() }
     if (this.#terminal !== undefined) {
       const { facts, events } = this.#terminal
       return { ...shared, facts, fault: undefined, error: undefined, last: { kind: 'events', events } }

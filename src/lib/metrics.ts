@@ -48,6 +48,11 @@ export function openMetrics() {
       help: 'Cost beyond what a wallet could pay. Borne by the operator; alarm on any increase.',
       registers,
     }),
+    unbilledInputTokens: new Counter({
+      name: 'headgate_unbilled_input_tokens_total',
+      help: 'Estimated input of calls whose client left, and which were cut, before an answer began. Charged to nobody.',
+      registers,
+    }),
     firstTokenSeconds: new Histogram({
       name: 'headgate_first_token_seconds',
       help: 'From the request to the first event.',

@@ -40,6 +40,7 @@ export function readFacts(body: Buffer): CallReading {
     fileIds: withToolFiles(size.fileIds, parsed.tools),
     toolOutputFault: textOf(parsed.previous_response_id) === undefined && Array.isArray(input) ? toolOutputFaultOf(input) : undefined,
     inputTokensEstimate: size.tokens,
+    mediaTokens: size.mediaTokens,
   }
   return { facts }
 }

@@ -33,6 +33,8 @@ export interface CallFacts {
   readonly toolOutputFault: 'output_without_call_id' | 'output_without_reference' | undefined
   /** An upper estimate of the input's tokens, without any stored context. */
   readonly inputTokensEstimate: number
+  /** What of it is not text, but images, files and audio. */
+  readonly mediaTokens: number
 }
 
 /** The top-level fields that Headgate reads; one of them standing twice is an error. */
