@@ -9,6 +9,7 @@ import type { Gateway } from './gateway.ts'
 import type { Ending, Receipt } from './receipt.ts'
 import type { Outcome } from './relay.ts'
 import { rowOf, tell } from './row.ts'
+import { whyBeyondHold } from './uncollected.ts'
 
 type Parts = Pick<Gateway, 'books' | 'clock' | 'coordinator' | 'counter' | 'directory' | 'log' | 'metrics'>
 
@@ -80,6 +81,7 @@ async function price(outcome: Outcome, admission: Admission, how: 'heard' | 'cli
   receipt.usage = usage
   receipt.basis = basis
   receipt.cost = version === undefined ? 0n : costOf(usage, version, group.multiplier)
+  receipt.uncollectedWhy = whyBeyondHold(admission)
   receipt.upstreamRequestId = attempt.upstreamRequestId ?? null
 }
 

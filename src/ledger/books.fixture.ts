@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Clock } from '../lib/clock.ts'
 import { type Database, type Step, statement } from '../storage/database.ts'
 import { migrate } from '../storage/migrate.ts'
-import { books } from '../storage/migrations/0001-books.ts'
+import { migrations } from '../storage/migrations/list.ts'
 import { openWalletStep } from './entries.ts'
 import type { HeldCall } from './steps.ts'
 import type { SubscriptionTerms } from './subscription.ts'
@@ -13,7 +13,7 @@ import type { SubscriptionTerms } from './subscription.ts'
 export async function openBooks(open: (path: string) => Promise<Database>): Promise<{ readonly database: Database } & AsyncDisposable> {
   const folder = await mkdtemp(join(tmpdir(), 'headgate-books-'))
   const database = await open(join(folder, 'books.db'))
-  await migrate(database, [books])
+  await migrate(database, migrations)
   return {
     database,
     async [Symbol.asyncDispose]() {
