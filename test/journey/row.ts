@@ -34,9 +34,12 @@ export interface Row {
 
 export type Scripts = Script | readonly Script[]
 
+/** The status of a whole response. */
+export type Final = 'completed' | 'incomplete' | 'failed' | 'cancelled'
+
 /** What the client has in hands at the end. */
 export type Sees =
-  | { readonly kind: 'answer'; readonly final: 'completed' | 'incomplete' | 'failed'; readonly model?: string; readonly error?: object }
+  | { readonly kind: 'answer'; readonly final: Final; readonly model?: string; readonly error?: object }
   | {
       readonly kind: 'refusal'
       readonly status: number
@@ -55,7 +58,7 @@ export const everybody: readonly Who[] = ['json', 'stream', 'sdk json', 'sdk str
 export const plainAndSdk: readonly Who[] = ['json', 'stream', 'sdk stream']
 export const streams: readonly Who[] = ['stream', 'sdk stream']
 
-export function answer(final: 'completed' | 'incomplete' | 'failed' = 'completed', more: { model?: string; error?: object } = {}): Sees {
+export function answer(final: Final = 'completed', more: { model?: string; error?: object } = {}): Sees {
   return { kind: 'answer', final, ...more }
 }
 
