@@ -16,7 +16,7 @@ export interface Answer {
   readonly used: TokenUsage
 }
 
-export type ResponseStatus = 'in_progress' | 'completed' | 'incomplete' | 'failed'
+export type ResponseStatus = 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled'
 
 export type Item = Record<string, unknown> & { readonly id: string; readonly type: string }
 
@@ -74,6 +74,7 @@ export function usedBy(
 /** The status that a whole answer has in its terminal event or JSON body. */
 export function finalStatus({ output, script }: Answer): ResponseStatus {
   if (script.end === 'failed' || script.end === 'error') return 'failed'
+  if (script.end === 'cancelled') return 'cancelled'
   return script.end === 'incomplete' || !output.isWhole ? 'incomplete' : 'completed'
 }
 

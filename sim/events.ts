@@ -58,6 +58,7 @@ const terminalTypes: Record<ResponseStatus, string> = {
   completed: 'response.completed',
   incomplete: 'response.incomplete',
   failed: 'response.failed',
+  cancelled: 'response.incomplete',
 }
 
 /** An item as it is announced: begun, and empty. */

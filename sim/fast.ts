@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type Answer, finalStatus, finishedItem, responseObject } from './answer.ts'
+import { type Answer, finalStatus, finishedItem, type ResponseStatus, responseObject } from './answer.ts'
 import { draftEvents, frame, terminalEvent } from './events.ts'
 import { pause, type Run } from './run.ts'
 import type { Script } from './script.ts'
@@ -10,7 +10,7 @@ export interface FastAnswer {
   readonly frames: readonly (readonly string[])[]
   readonly charged: TokenUsage
   readonly isUsageReported: boolean
-  readonly ended: 'completed' | 'incomplete' | 'failed'
+  readonly ended: Exclude<ResponseStatus, 'in_progress'>
   readonly model: string
   readonly tier: string
   readonly headers: Readonly<Record<string, string | string[]>>

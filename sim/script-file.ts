@@ -71,7 +71,7 @@ const scriptFields = {
   cachedTokens: count,
   cacheWriteTokens: count,
   usage: usageSchema.nullable().exactOptional(),
-  end: z.literal(['completed', 'incomplete', 'failed', 'error', 'cut', 'eof', 'stall', 'reset']).exactOptional(),
+  end: z.literal(['completed', 'incomplete', 'failed', 'cancelled', 'error', 'cut', 'eof', 'stall', 'reset']).exactOptional(),
   afterEvents: count,
   afterBytes: count,
   noHeaders: flag,

@@ -78,11 +78,12 @@ export interface Script {
 }
 
 /**
- * `completed`, `incomplete`, `failed`: the terminal event of that name. `error`: the event `error`, then a clean end.
+ * `completed`, `incomplete`, `failed`: the terminal event of that name. `cancelled`: that status, which has no event of its own and comes
+ * in `response.incomplete`. `error`: the event `error`, then a clean end.
  * `cut`: the socket is destroyed. `reset`: the same with a RST, which may overtake what was sent before. `eof`: a clean
  * end without a terminal event. `stall`: nothing more, for ever. As JSON, `error` is `failed`.
  */
-export type End = 'completed' | 'incomplete' | 'failed' | 'error' | 'cut' | 'eof' | 'stall' | 'reset'
+export type End = 'completed' | 'incomplete' | 'failed' | 'cancelled' | 'error' | 'cut' | 'eof' | 'stall' | 'reset'
 
 /** `at`: before the headers, before the first event (or the JSON body), or after so many events. Default `headers`. */
 export interface Hold {

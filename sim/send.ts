@@ -114,7 +114,7 @@ async function endStream(run: Run, answer: Answer, ending: StreamEnd): Promise<v
 
 /** The terminal event; what it reports is charged before it leaves. */
 function endingEvent(run: Run, answer: Answer, { end, items, isEarly }: StreamEnd): { type: string } {
-  const status = isEarly ? (end === 'failed' ? 'failed' : 'incomplete') : finalStatus(answer)
+  const status = isEarly ? (end === 'failed' || end === 'cancelled' ? end : 'incomplete') : finalStatus(answer)
   const made = isEarly ? usedBy(answer.used.inputTokens, answer.script, tokensShown(answer.output, run.shown)) : answer.used
   const { wire, charged } = reportUsage(made, answer.script.usage)
   const isReported = run.begun && wire !== undefined

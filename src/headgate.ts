@@ -20,6 +20,7 @@ import { type Clock, systemClock } from './lib/clock.ts'
 import { newId } from './lib/id.ts'
 import type { Log } from './lib/log.ts'
 import { openMetrics } from './lib/metrics.ts'
+import { openTokenCounter, type TokenCounterOptions } from './protocols/count-in-worker.ts'
 import { openCallReader } from './protocols/read-in-worker.ts'
 import { type Database, statement } from './storage/database.ts'
 import { lockFolder } from './storage/lock.ts'
@@ -58,6 +59,7 @@ export interface Adapters {
   readonly chance?: () => number
   readonly wrapDatabase?: (database: Database) => Database
   readonly wrapJournal?: (journal: Owed<CallEnd>) => Owed<CallEnd>
+  readonly startCountWorker?: NonNullable<TokenCounterOptions['startWorker']>
   readonly wrapCoordinator?: (coordinator: ReturnType<typeof inMemory>) => ReturnType<typeof inMemory>
 }
 
@@ -116,6 +118,9 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   scope.defer(() => egress.close())
   const reader = openCallReader()
   scope.defer(() => reader.close())
+  const { startCountWorker: startWorker } = adapters
+  const counter = openTokenCounter({ clock, estimateWithinMs: settings.estimateWithinMs, ...(startWorker && { startWorker }) })
+  scope.defer(() => counter.close())
   const parts: Omit<Gateway, 'closing' | 'drain'> = {
     settings,
     clock,
@@ -130,6 +135,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     egress,
     bodies: new BodyBudget(settings.bodiesBytesMax),
     reader,
+    counter,
     live: new Set(),
     metrics,
     log,

@@ -1,7 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { formatUsd } from '../ledger/money.ts'
 import type { Refund } from '../ledger/refund.ts'
-import type { AttemptRow } from '../usage/record.ts'
+import { type AttemptRow, uncollectedReasons } from '../usage/record.ts'
 import { type Call, callById, listCalls } from '../usage/report.ts'
 import { namesOf, timeText } from './entities.ts'
 import { object, time } from './fields.ts'
@@ -68,6 +68,7 @@ const callFields = {
   held: z.string(),
   cost: z.string(),
   uncollected: z.string(),
+  uncollectedWhy: z.enum(uncollectedReasons).nullable().describe('Why some of the cost could not be taken; null when all could.'),
   lineMs: z.number(),
   firstTokenMs: z.number().nullable(),
   durationMs: z.number(),

@@ -237,6 +237,7 @@ const receiptLines = [
   /^ {2}known by +reported: the upstream said what it used/m,
   /^ {2}price version +p1$/m,
   /^ {2}held before +0\.009 USD$/m,
+  /^ {2}uncollected +0\.0013 USD of it, borne by the operator: tools that the upstream runs itself/m,
   /^ {2}began +2026-10-01T12:00:00\.000Z$/m,
   /^ {2}in line +3 ms$/m,
 ]
@@ -261,6 +262,7 @@ test('a receipt says everything about a call', async () => {
       usage: { ...noUsage, inputTokens: 1000, cachedTokens: 600, outputTokens: 50, reasoningTokens: 20 },
       held: 9_000_000n,
       cost: 1_300_000n,
+      uncollectedWhy: 'hosted_tools' as const,
     },
     ...{
       attempts: 2,

@@ -22,6 +22,17 @@ const bases: Readonly<Record<string, string>> = {
   none: 'nothing was used, or nobody can know; it costs nothing',
 }
 
+/** Why a call can cost more than could be held for it. */
+const reasons: Readonly<Record<string, string>> = {
+  hosted_tools: 'tools that the upstream runs itself read or cost more than could be known before',
+  stored_context: 'what is stored upstream was longer than was known',
+  media: 'images or files came to more tokens than their rule says',
+  dense_input: 'the text came to more tokens than the upper estimate',
+  ceiling_exceeded: 'the upstream wrote more than the ceiling of output allowed',
+  dearer_price: 'what was served costs more than what was asked for',
+  hold_expired: 'it was settled after its hold had expired, and the money had been spent elsewhere',
+}
+
 const attemptColumns: readonly Column[] = [
   { title: '#', of: attempt => attempt.number, right: true },
   { title: 'ACCOUNT', of: attempt => attempt.account },
@@ -102,7 +113,10 @@ function money(call: Item): Field[] {
     ['held before', `${cell(call.held)} USD`],
   ]
   if (isItem(call.refund)) fields.push(['given back', givenBack(call.refund)])
-  if (Number(call.uncollected) > 0) fields.push(['uncollected', `${cell(call.uncollected)} USD of it, borne by the operator`])
+  if (Number(call.uncollected) > 0) {
+    const why = reasons[String(call.uncollectedWhy)]
+    fields.push(['uncollected', `${cell(call.uncollected)} USD of it, borne by the operator${why === undefined ? '' : `: ${why}`}`])
+  }
   return fields
 }
 

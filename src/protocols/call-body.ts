@@ -64,6 +64,7 @@ export const plainFacts: Omit<CallFacts, 'model' | 'fields' | 'insertAt' | 'isEm
   itemReferences: [],
   fileIds: [],
   toolOutputFault: undefined,
+  mediaTokens: 0,
 }
 
 /** A string that is not blank, as it was sent. */

@@ -91,6 +91,7 @@ test('a bare call has the facts of what is not said', () => {
     fileIds: [],
     toolOutputFault: undefined,
     inputTokensEstimate: 10,
+    mediaTokens: 0,
   })
 })
 

@@ -1,6 +1,6 @@
 import { type Refund, readRefund } from '../ledger/refund.ts'
 import { type Database, type Row, statement, type Value } from '../storage/database.ts'
-import type { AttemptRow, Basis, CallRow, Ended } from './record.ts'
+import type { AttemptRow, Basis, CallRow, Ended, UncollectedWhy } from './record.ts'
 
 /** A call's row as the books have it. */
 export interface Call extends CallRow {
@@ -170,6 +170,7 @@ function toCall(row: Row): Call {
     held: row.held as bigint,
     cost: row.cost as bigint,
     uncollected: row.uncollected as bigint,
+    uncollectedWhy: row.uncollected_why as UncollectedWhy | null,
     attempts: Number(row.attempts),
     lineMs: Number(row.line_ms),
     firstTokenMs: numberOrNull(row.first_token_ms),
