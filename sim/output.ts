@@ -11,6 +11,8 @@ export interface Part {
   readonly pieces: readonly string[]
   /** Of a function call. */
   readonly name: string
+  /** Of reasoning that can be sent back: its encrypted content. */
+  readonly sealed?: string | undefined
   /** False when `max_output_tokens` cut it. */
   readonly isWhole: boolean
 }
@@ -35,6 +37,7 @@ export interface Shown {
 export interface OutputLimits {
   readonly maxTokens: number
   readonly countTokens: CountTokens
+  readonly sealed?: string | undefined
 }
 
 const defaultText = 'Water runs downhill, and every farm along the canal receives the measure that it is owed.'
@@ -46,7 +49,8 @@ export function planOutput(script: Script, suffix: string, limits: OutputLimits)
   let room = limits.maxTokens - reasoningTokens
   const parts: Part[] = []
   if (script.reasoning !== undefined) {
-    parts.push(part('reasoning', `rs_${suffix}`, { text: 'Looking at the sluice.', tokens: reasoningTokens }))
+    const thought = part('reasoning', `rs_${suffix}`, { text: 'Looking at the sluice.', tokens: reasoningTokens })
+    parts.push({ ...thought, sealed: limits.sealed })
   }
   for (let n = 0; n < (script.webSearches ?? 0); n++) parts.push(part('search', `ws_${suffix}_${n}`, { text: `water rights ${n + 1}` }))
   if (script.hugeEventBytes !== undefined) parts.push(part('image', `ig_${suffix}`, { text: '' }))

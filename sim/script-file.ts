@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import type { SimPrice } from './invoice.ts'
-import type { Script, ScriptTarget } from './script.ts'
+import { routeNames, type Script, type ScriptTarget } from './script.ts'
 
-/** What a script file holds: `{"scripts": [{"key"?, "model"?, "script": {…} or [{…}, …]}], "prices"?: {…}, "models"?: […]}`. */
+/** What a script file holds: `{"scripts": [{"key"?, "model"?, "route"?, "script": {…} or [{…}, …]}], "prices"?: {…}, "models"?: […]}`. */
 export interface ScriptFile {
   readonly scripts: readonly (ScriptTarget & { readonly script: Script | readonly Script[] })[]
   readonly prices?: Readonly<Record<string, SimPrice>>
@@ -83,6 +83,7 @@ const scriptFields = {
   chunkBytes: z.int().min(1).exactOptional(),
   omitEventLines: flag,
   linger: count,
+  anyItems: flag,
   fast: flag,
 } satisfies Record<keyof Script, z.ZodType>
 
@@ -102,7 +103,7 @@ const rates = {
 }
 
 const fileSchema = z.strictObject({
-  scripts: z.array(z.strictObject({ key: text, model: text, script: scriptsSchema })),
+  scripts: z.array(z.strictObject({ key: text, model: text, route: z.literal(routeNames).exactOptional(), script: scriptsSchema })),
   prices: z
     .record(z.string(), z.strictObject({ ...rates, tiers: z.record(z.string(), z.strictObject(rates)).exactOptional() }))
     .exactOptional(),
