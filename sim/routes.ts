@@ -1,4 +1,14 @@
 import { compact, countInputTokens } from './compact.ts'
+import {
+  addItems,
+  createConversation,
+  deleteConversation,
+  deleteItem,
+  listItems,
+  retrieveConversation,
+  retrieveItem,
+  updateConversation,
+} from './conversations.ts'
 import { create } from './create.ts'
 import type { Exchange } from './exchange.ts'
 import { cancel, listInputItems, remove, retrieve } from './lifecycle.ts'
@@ -17,6 +27,14 @@ const routes: readonly (readonly [method: string, path: string, act: Act])[] = [
   ['DELETE', '/responses/*', remove],
   ['POST', '/responses/*/cancel', cancel],
   ['GET', '/responses/*/input_items', listInputItems],
+  ['POST', '/conversations', createConversation],
+  ['GET', '/conversations/*', retrieveConversation],
+  ['POST', '/conversations/*', updateConversation],
+  ['DELETE', '/conversations/*', deleteConversation],
+  ['POST', '/conversations/*/items', addItems],
+  ['GET', '/conversations/*/items', listItems],
+  ['GET', '/conversations/*/items/*', retrieveItem],
+  ['DELETE', '/conversations/*/items/*', deleteItem],
   ['GET', '/models', listModels],
   ['GET', '/models/*', retrieveModel],
 ]
