@@ -34,11 +34,13 @@ const bytesPerToken = 4
  */
 export function readAsked(body: Buffer, countTokens: CountTokens): Asked | Refusal {
   const fields = parseObject(body)
-  if (fields === undefined) return notJson()
+  return fields === undefined ? notJson() : askedOrRefusal(fields, countTokens)
+}
+
+export function askedOrRefusal(fields: Readonly<Record<string, unknown>>, countTokens: CountTokens): Asked | Refusal {
   const model = fields.model
-  if (typeof model !== 'string' || model === '')
-    return refusal(400, "Missing required parameter: 'model'.", 'missing_required_parameter', 'model')
-  return askedOf(fields, model, countTokens)
+  if (typeof model === 'string' && model !== '') return askedOf(fields, model, countTokens)
+  return refusal(400, "Missing required parameter: 'model'.", 'missing_required_parameter', 'model')
 }
 
 export function askedOf(fields: Readonly<Record<string, unknown>>, model: string, countTokens: CountTokens): Asked {

@@ -15,7 +15,6 @@ export interface Made {
 /** Keeps a response as it ended, as far as it may be kept: its conversation always, itself where it is stored. */
 export function remember(response: Record<string, unknown>, { key, made, context }: Made, parts: Parts): void {
   const { asked, script } = made
-  const isGoodEnd = response.status === 'completed' || response.status === 'incomplete'
   const conversation = script.conversation ?? asked.conversationId
   const isStored = asked.store || asked.background // The latter for a while, whatever was asked: else nobody could fetch it.
   if (!isStored && conversation === undefined) return
@@ -23,15 +22,25 @@ export function remember(response: Record<string, unknown>, { key, made, context
   const before = memory.responses.find(key, made.id) // One in the background has been there since it was queued.
   const input = before?.inputItems ?? inputItems(asked.fields.input, parts.nextSuffix, context.referred)
   const output = partsOf(response, made)
-  if (isGoodEnd && conversation !== undefined) converse({ key, id: conversation }, input, output, parts)
+  if (isGoodEnd(response) && conversation !== undefined) converse({ key, id: conversation }, input, output, parts)
   if (!isStored) return
   for (const item of [...input, ...output.map(finishedItem)]) memory.items.put(key, item.id, item)
   memory.responses.put(key, made.id, {
     ...before,
     response: () => response,
     inputItems: input,
-    contextTokens: isGoodEnd ? made.used.inputTokens + output.reduce((sum, part) => sum + part.tokens, 0) : undefined,
+    contextTokens: contextTokensOf(response, made),
   })
+}
+
+/** Of all that a next call takes up again; undefined when it can take up nothing. */
+export function contextTokensOf(response: Record<string, unknown>, made: Answer): number | undefined {
+  if (!isGoodEnd(response)) return undefined
+  return made.used.inputTokens + partsOf(response, made).reduce((sum, part) => sum + part.tokens, 0)
+}
+
+function isGoodEnd({ status }: Record<string, unknown>): boolean {
+  return status === 'completed' || status === 'incomplete'
 }
 
 /** Of the planned ones, those that the response came to. */

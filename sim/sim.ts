@@ -6,6 +6,7 @@ import { departed, newParts, type Parts, type SocketLimits } from './parts.ts'
 import { receive } from './receive.ts'
 import type { Script, ScriptTarget } from './script.ts'
 import type { Gate } from './watch.ts'
+import { openSockets } from './websocket.ts'
 
 /** A scripted upstream: a stand-in for the OpenAI API on a real socket. */
 export interface Sim extends AsyncDisposable {
@@ -73,12 +74,13 @@ export async function openSim(options: SimOptions = {}): Promise<Sim> {
     { keepAliveTimeout: keepAliveTimeoutMs, requestTimeout: 0, noDelay: true },
     (req, res) => void receive(req, res, parts),
   )
+  const sockets = openSockets(server, parts)
   server.listen(options.port ?? 0, options.host ?? '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
   const port = typeof address === 'object' && address !== null ? address.port : 0
   const { attempts, lines, watch, scripts, gates } = parts
-  const close = () => closeServer(server, parts)
+  const close = () => closeServer(server, sockets, parts)
   return {
     url: `http://${options.host ?? '127.0.0.1'}:${port}`,
     port,
@@ -103,13 +105,14 @@ export async function openSim(options: SimOptions = {}): Promise<Sim> {
 /** Longer than any client keeps an idle connection: that a reused one is just being closed shall be scripted, not chance. */
 const keepAliveTimeoutMs = 600_000
 
-async function closeServer(server: Server, parts: Parts): Promise<void> {
+async function closeServer(server: Server, sockets: { close(): void }, parts: Parts): Promise<void> {
   if (!server.listening) return
   parts.isClosing = true
   const closed = once(server, 'close')
   server.close()
   for (const leaving of parts.running) leaving.abort(departed)
   parts.watch.close()
+  sockets.close()
   server.closeAllConnections()
   await closed
 }
