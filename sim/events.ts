@@ -62,6 +62,13 @@ export function frame(event: { readonly type: string }, sequence: number, script
   return `${comment}${name}data: ${JSON.stringify({ type, sequence_number: sequence, ...fields })}${line}${line}`
 }
 
+/** A value as one event without a name, as chat completions are streamed. */
+export function dataFrame(value: object, script: Script): string {
+  const line = script.crlf === true ? '\r\n' : '\n'
+  const comment = script.comments === true ? `: ping${line}${line}` : ''
+  return `${comment}data: ${JSON.stringify(value)}${line}${line}`
+}
+
 export function doneMarker(script: Script): string {
   return script.crlf === true ? 'data: [DONE]\r\n\r\n' : 'data: [DONE]\n\n'
 }

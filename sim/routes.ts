@@ -1,3 +1,4 @@
+import { completeChat } from './chat.ts'
 import { compact, countInputTokens } from './compact.ts'
 import {
   addItems,
@@ -10,6 +11,7 @@ import {
   updateConversation,
 } from './conversations.ts'
 import { create } from './create.ts'
+import { embed } from './embeddings.ts'
 import type { Exchange } from './exchange.ts'
 import { cancel, listInputItems, remove, retrieve } from './lifecycle.ts'
 import { listModels, retrieveModel } from './models.ts'
@@ -35,6 +37,8 @@ const routes: readonly (readonly [method: string, path: string, act: Act])[] = [
   ['GET', '/conversations/*/items', listItems],
   ['GET', '/conversations/*/items/*', retrieveItem],
   ['DELETE', '/conversations/*/items/*', deleteItem],
+  ['POST', '/chat/completions', completeChat],
+  ['POST', '/embeddings', embed],
   ['GET', '/models', listModels],
   ['GET', '/models/*', retrieveModel],
 ]
