@@ -43,6 +43,12 @@ const routes: readonly (readonly [method: string, path: string, act: Act])[] = [
   ['GET', '/models/*', retrieveModel],
 ]
 
+/** One line for each thing there is. */
+export const served: readonly string[] = [
+  ...routes.map(([method, path]) => `${method} ${path.replaceAll('*', '{id}')}`),
+  'GET /responses as a WebSocket',
+]
+
 const patterns = routes.map(([method, path, act]) => ({
   method,
   pattern: new RegExp(`^(?:/v1)?${path.replaceAll('*', '([^/]+)')}$`),
