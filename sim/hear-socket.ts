@@ -14,6 +14,9 @@ export interface Hearing {
   untilType(type: string, count?: number): Promise<Message>
   /** How the socket was closed: 1006 is no way to close one. */
   readonly closed: Promise<number>
+  /** Closes the socket as WebSocket says it should be. */
+  close(): void
+  /** Just goes. */
   leave(): void
 }
 
@@ -46,6 +49,7 @@ export async function openHearing(sim: Sim, key = 'sk-1'): Promise<Hearing> {
     until: holds => until(() => messages.find(holds)),
     untilType: (type, count = 1) => until(() => messages.filter(message => message.type === type)[count - 1]),
     closed,
+    close: () => ws.close(1000),
     leave: () => ws.terminate(),
   }
 }

@@ -127,10 +127,15 @@ function tooMuch(what: string): Refusal {
 }
 
 async function speakInTurn(connection: Connection, lane: Lane, parts: Parts): Promise<void> {
+  const { ws } = connection
+  const busy = new AbortController() // Between two responses of a lane nothing is idle.
+  parts.running.add(busy)
   lane.isBusy = true
   for (let next = lane.queue.shift(); next !== undefined; next = lane.queue.shift()) {
-    if (!connection.isOver) await respond(connection, next, parts)
+    if (!connection.isOver && ws.readyState === ws.OPEN) await respond(connection, next, parts)
     connection.inFlight -= 1
   }
   lane.isBusy = false
+  parts.running.delete(busy)
+  parts.watch.changed()
 }

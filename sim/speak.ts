@@ -25,7 +25,8 @@ export interface Speaking {
 /** Gives the response to one create, and those to what steered it. Never throws. */
 export async function respond(connection: Connection, create: Create, parts: Parts): Promise<void> {
   let next: Create | undefined = { ...create, fields: withWaiting(connection, create.fields) }
-  while (next !== undefined && !connection.isOver) next = await respondOnce(connection, next, parts)
+  const { ws } = connection
+  while (next !== undefined && !connection.isOver && ws.readyState === ws.OPEN) next = await respondOnce(connection, next, parts)
 }
 
 /** Resolves with the create of its successor. */
@@ -48,7 +49,6 @@ async function respondOnce(connection: Connection, create: Create, parts: Parts)
   }
   parts.running.add(leaving)
   connection.underWay.set(leaving, play)
-  if (connection.ws.readyState !== connection.ws.OPEN) leaving.abort()
   let made: Answer | undefined
   try {
     await pause(play, script.headersAfterMs)
@@ -135,9 +135,15 @@ async function speak(connection: Connection, { create, made, play }: Speech, par
   return await settleSteering(connection, speaking, final)
 }
 
-/** Resolves when it has left, as fast as it is read. */
+/** Resolves when it has left, as fast as it is read; rejects when the socket is closed, after those who wait for that have heard of it. */
 function send({ ws }: Connection, text: string): Promise<void> {
-  return new Promise((resolve, reject) => ws.send(text, error => (error ? reject(error) : resolve())))
+  return new Promise((resolve, reject) =>
+    ws.send(text, error => {
+      if (!error) resolve()
+      else if (ws.readyState === ws.CLOSED) reject(error)
+      else ws.once('close', () => reject(error))
+    }),
+  )
 }
 
 async function breakOff(connection: Connection, play: Play, end: End, { watch }: Parts): Promise<void> {

@@ -247,6 +247,21 @@ test('a client that leaves is charged what it was told, on every lane', async ()
   expect(sim.gate('weir').waiting).toBe(0)
 })
 
+test('a client that closes its socket in the middle has left, and what stood behind in the lane is not begun', async () => {
+  await using sim = await openSim({ prices: { m: { input: '1', output: '1' } } })
+  sim.script({}, { outputTokens: 4000, deltas: 2000, betweenEventsMs: 1 })
+  const hearing = await openHearing(sim)
+  hearing.say(create())
+  hearing.say(create())
+  await hearing.untilType('response.output_text.delta')
+  hearing.close()
+  await sim.gone(1)
+  await sim.idle()
+
+  expect(sim.invoice.map(line => [line.ended, line.clientLeft, line.usage.outputTokens > 0])).toEqual([['left', true, true]])
+  expect(sim.attempts.length).toBe(3)
+})
+
 test('closing ends open sockets', async () => {
   const sim = await openSim()
   sim.script({}, { hold: 'weir' })
