@@ -1,5 +1,5 @@
-import type { Asked, CountTokens } from './asked.ts'
-import { type Output, type Part, planOutput } from './output.ts'
+import { type Asked, type CountTokens, isObject } from './asked.ts'
+import { compactedTokens, type Output, type Part, planCompaction, planOutput } from './output.ts'
 import type { Script } from './script.ts'
 import { seal } from './seal.ts'
 import { nothingUsed, type TokenUsage } from './usage.ts'
@@ -45,11 +45,8 @@ export interface AnswerMaking {
 }
 
 export function makeAnswer(asked: Asked, script: Script, making: AnswerMaking): Answer {
-  const output = planOutput(script, making.suffix, {
-    maxTokens: asked.maxOutputTokens ?? Number.POSITIVE_INFINITY,
-    countTokens: making.countTokens,
-    sealed: wantsSealed(asked) ? seal(making.organisation, script.reasoning ?? 0) : undefined,
-  })
+  const inputTokens = asked.inputTokens + making.contextTokens
+  const output = isCompaction(asked) ? compaction(script, inputTokens, making) : spokenOutput(asked, script, making)
   return {
     id: `resp_${making.suffix}`,
     createdAtSeconds: Math.floor(Date.now() / 1000),
@@ -58,8 +55,27 @@ export function makeAnswer(asked: Asked, script: Script, making: AnswerMaking): 
     asked,
     script,
     output,
-    used: usedBy(asked.inputTokens + making.contextTokens, script, output),
+    used: usedBy(inputTokens, script, output),
   }
+}
+
+function spokenOutput(asked: Asked, script: Script, { suffix, countTokens, organisation }: AnswerMaking): Output {
+  return planOutput(script, suffix, {
+    maxTokens: asked.maxOutputTokens ?? Number.POSITIVE_INFINITY,
+    countTokens,
+    sealed: wantsSealed(asked) ? seal(organisation, script.reasoning ?? 0) : undefined,
+  })
+}
+
+/** Some clients have their context compacted by an ordinary call whose last item says so. */
+function isCompaction({ fields: { input } }: Asked): boolean {
+  const last: unknown = Array.isArray(input) ? input.at(-1) : undefined
+  return isObject(last) && last.type === 'compaction_trigger'
+}
+
+function compaction(script: Script, inputTokens: number, { suffix, organisation }: AnswerMaking): Output {
+  const tokens = compactedTokens(script, inputTokens)
+  return planCompaction(`cmp_${suffix}`, tokens, seal(organisation, tokens))
 }
 
 /** As it was asked for, and always where nothing is stored: how else should it come back. */
@@ -151,6 +167,8 @@ export function finishedItem(part: Part): Item {
         summary: [{ type: 'summary_text', text }],
         ...(part.sealed !== undefined && { encrypted_content: part.sealed }),
       }
+    case 'compaction':
+      return { id, type: 'compaction', encrypted_content: part.sealed }
     case 'search':
       return { id, type: 'web_search_call', status, action: { type: 'search', query: text, queries: [text] } }
     case 'image':

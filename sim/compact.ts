@@ -5,14 +5,12 @@ import { answer, type Exchange } from './exchange.ts'
 import { newLine } from './invoice.ts'
 import { inputItems } from './items.ts'
 import { tell } from './lifecycle.ts'
+import { compactedTokens } from './output.ts'
 import type { Parts } from './parts.ts'
 import { readContext } from './references.ts'
 import { seal } from './seal.ts'
 import { sendBilled, sendInstead } from './send.ts'
 import { reportUsage } from './usage.ts'
-
-/** A compaction is about so much shorter than what it stands for. */
-const shrinkage = 10
 
 /** `POST /v1/responses/compact`: a pass over the whole context, billed, that leaves the user's messages and one sealed item. */
 export async function compact(exchange: Exchange, parts: Parts): Promise<void> {
@@ -29,7 +27,7 @@ export async function compact(exchange: Exchange, parts: Parts): Promise<void> {
     const instead = refusalOf(script, asked.model) ?? readContext({ key, asked, script }, parts)
     if ('error' in instead) return await sendInstead(run, instead, script.rawBody)
     const inputTokens = asked.inputTokens + instead.tokens
-    const tokens = script.outputTokens ?? Math.ceil(inputTokens / shrinkage)
+    const tokens = compactedTokens(script, inputTokens)
     const { wire, charged } = reportUsage(usedBy(inputTokens, script, { tokens, reasoningTokens: 0, webSearches: 0 }), script.usage)
     const before = memory.responses.find(key, asked.previousResponseId ?? '')?.inputItems ?? []
     const messages = [...before, ...inputItems(asked.fields.input, parts.nextSuffix, instead.referred)].filter(isUsers)

@@ -82,6 +82,7 @@ const terminalTypes: Record<FinalStatus, string> = {
 /** An item as it is announced: begun, and empty. */
 function beginningOf(item: Item): Item {
   if (item.type === 'reasoning') return { ...item, summary: [] }
+  if (item.type === 'compaction') return { ...item, encrypted_content: '' }
   const status = 'in_progress'
   if (item.type === 'message') return { ...item, status, content: [] }
   if (item.type === 'function_call') return { ...item, status, arguments: '' }
@@ -96,6 +97,8 @@ function partEvents(part: Part, index: number, script: Script): Draft[] {
   switch (part.kind) {
     case 'reasoning':
       return reasoningEvents(part, index)
+    case 'compaction':
+      return [plain('response.compaction.compacting')]
     case 'search':
       return ['in_progress', 'searching', 'completed'].map(step => plain(`response.web_search_call.${step}`))
     case 'image': {

@@ -1,7 +1,7 @@
 import OpenAI from 'openai'
 import OpenAI6 from 'openai6'
 import { describe, expect, test } from 'vitest'
-import { ask, askStream, eventsIn } from './listen.ts'
+import { ask, askStream, eventsIn, lastResponse } from './listen.ts'
 import { openSim, type Sim } from './sim.ts'
 
 const clients = [
@@ -144,6 +144,19 @@ describe.each(clients)('with %s', (_, Client) => {
     expect(seen.at(-1)![1]).toBe('response.completed')
     expect(sim.invoice).toMatchObject([{ ended: 'completed', clientLeft: true, cut: false, stream: true }])
   })
+})
+
+test('a call that ends in a trigger is answered with one compaction item, which stands for what went before', async () => {
+  await using sim = await openSim()
+  const input = [{ role: 'user', content: 'x'.repeat(400) }, { type: 'compaction_trigger' }]
+  const { text } = await askStream(sim, { ask: { input, store: false } }).heard
+  const [item, ...others] = lastResponse(text).output as { type: string; encrypted_content: string }[]
+  const next = JSON.parse((await ask(sim, { body: { model: 'm', input: [item, { role: 'user', content: 'go on' }] } }).heard).text)
+
+  expect([item!.type, others]).toEqual(['compaction', []])
+  expect(eventsIn(text).map(event => event.type)).toContain('response.compaction.compacting')
+  expect(lastResponse(text).usage).toMatchObject({ input_tokens: 100, output_tokens: 10 })
+  expect(next.usage.input_tokens).toBe(10 + 2)
 })
 
 test('a response belongs to the key that made it, and one that was not stored to nobody', async () => {

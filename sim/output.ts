@@ -3,7 +3,7 @@ import type { Script } from './script.ts'
 
 /** One item of an answer, before it is put in the wire's words. `text` is a call's arguments, a search's query. */
 export interface Part {
-  readonly kind: 'reasoning' | 'search' | 'image' | 'message' | 'call'
+  readonly kind: 'reasoning' | 'search' | 'image' | 'message' | 'call' | 'compaction'
   readonly id: string
   readonly text: string
   readonly tokens: number
@@ -11,7 +11,7 @@ export interface Part {
   readonly pieces: readonly string[]
   /** Of a function call. */
   readonly name: string
-  /** Of reasoning that can be sent back: its encrypted content. */
+  /** Of a compaction, and of reasoning that can be sent back: the encrypted content. */
   readonly sealed?: string | undefined
   /** False when `max_output_tokens` cut it. */
   readonly isWhole: boolean
@@ -65,6 +65,19 @@ export function planOutput(script: Script, suffix: string, limits: OutputLimits)
   const tokens = parts.reduce((sum, each) => sum + each.tokens, 0)
   const countTokens = script.outputTokens === undefined ? limits.countTokens : 'by share'
   return { parts, isWhole, tokens, reasoningTokens, webSearches: script.webSearches ?? 0, countTokens }
+}
+
+/** A compaction is about so much shorter than what it stands for. */
+const shrinkage = 10
+
+export function compactedTokens(script: Script, inputTokens: number): number {
+  return script.outputTokens ?? Math.ceil(inputTokens / shrinkage)
+}
+
+/** What comes of a trigger: nothing is said, and one item stands for all that went before. */
+export function planCompaction(id: string, tokens: number, sealed: string): Output {
+  const compaction = { ...part('compaction', id, { text: '', tokens }), sealed }
+  return { parts: [compaction], isWhole: true, tokens, reasoningTokens: 0, webSearches: 0, countTokens: 'by share' }
 }
 
 /** Tokens, and the searches and reasoning among them, of what has been shown so far. */
