@@ -27,14 +27,23 @@ export async function createInBackground(run: Run, made: Answer, call: Call, par
   const background = start(run, made, call, parts)
   // The line belongs to the response: what happens to this connection ends its own part only.
   const told: OpenLine = newLine(call.key, line.modelAsked, line.stream)
-  const teller: Run = { ...run, script: tellingScript(script), line: told }
+  const teller: Run = {
+    ...run,
+    script: tellingScript(script),
+    line: told,
+    get over() {
+      return run.over
+    },
+    set over(isOver) {
+      run.over = isOver
+    },
+  }
   try {
     if (made.asked.stream) await follow(teller, background, -1, parts)
     else await sendBody(teller, { status: script.status ?? 200, body: JSON.stringify(queued) })
   } catch (error) {
     if (!run.left.aborted) throw error // The client left; the response goes on.
   } finally {
-    run.over = teller.over
     Object.assign(line, { status: told.status, answered: told.answered })
   }
 }
@@ -64,7 +73,7 @@ function tellingScript(script: Script): Script {
   return { ...rest, hold: holdsOf(script).filter(({ at = 'headers' }) => at === 'headers') }
 }
 
-/** A connection cannot break off what does not need it. */
+/** Of the script, what happens to the response: a connection cannot break off what does not need it. */
 function makingScript(script: Script): Script {
   if (script.errorFirst === true) return { ...script, errorFirst: false, end: 'failed', afterEvents: 0 }
   if (script.end === 'error') return { ...script, end: 'failed' }

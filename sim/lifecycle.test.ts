@@ -225,7 +225,7 @@ test.each(faults)('a connection that ends by %s leaves a response in the backgro
   await sim.idle()
 
   if (end !== 'reset') expect(eventsIn(heard.text).length).toBe(4)
-  expect(sim.invoice).toMatchObject([{ ended: 'completed', cut: false, status: 200 }])
+  expect(sim.invoice).toMatchObject([{ ended: 'completed', cut: false, clientLeft: false, status: 200 }])
 })
 
 const ends = [
@@ -256,6 +256,17 @@ test('cancelled in the queue, a response costs nothing', async () => {
   expect(JSON.parse(text)).toMatchObject({ status: 'cancelled', usage: null })
   expect(eventsIn((await following).text).map(event => event.type)).toEqual(['response.created', 'response.queued'])
   expect(sim.invoice).toMatchObject([{ ended: 'cancelled', usage: { inputTokens: 0 } }])
+})
+
+test('a client that leaves while its connection lingers has not left early', async () => {
+  await using sim = await openSim()
+  sim.script({}, { linger: 600_000 })
+  const listening = askStream(sim, { ask: { background: true } })
+  await listening.until('response.completed')
+  listening.leave()
+  await sim.idle()
+
+  expect(sim.invoice).toMatchObject([{ ended: 'completed', clientLeft: false }])
 })
 
 test('a deleted response in the background goes on, and stays away', async () => {

@@ -1,4 +1,4 @@
-import { refusal } from './asked.ts'
+import { defaultError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 import { tell } from './lifecycle.ts'
 import type { Parts } from './parts.ts'
@@ -11,9 +11,7 @@ export function listModels(exchange: Exchange, parts: Parts): Promise<void> {
 /** `GET /v1/models/{id}`. */
 export function retrieveModel(exchange: Exchange, parts: Parts, [id = '']: readonly string[]): Promise<void> {
   return tell(exchange, 'models', parts, () =>
-    parts.models.includes(id)
-      ? { value: modelObject(id) }
-      : refusal(404, `The model '${id}' does not exist or you do not have access to it.`, 'model_not_found', 'model'),
+    parts.models.includes(id) ? { value: modelObject(id) } : { status: 404, error: defaultError(404, id) },
   )
 }
 

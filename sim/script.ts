@@ -83,6 +83,10 @@ export interface Script {
  * `completed`, `incomplete`, `failed`: the terminal event of that name. `error`: the event `error`, then a clean end.
  * `cut`: the socket is destroyed. `reset`: the same with a RST, which may overtake what was sent before. `eof`: a clean
  * end without a terminal event. `stall`: nothing more, for ever. As JSON, `error` is `failed`.
+ *
+ * Over a WebSocket the broken ends end the socket, `eof` with a closing frame. Of a response in the background they end the
+ * connection that is being told of it; the response itself is completed. In a chat completion the events are chunks, and
+ * `failed` and `error` both a chunk with an error; as JSON they are HTTP 500.
  */
 export type End = 'completed' | 'incomplete' | 'failed' | 'error' | 'cut' | 'eof' | 'stall' | 'reset'
 
