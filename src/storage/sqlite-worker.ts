@@ -1,6 +1,7 @@
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { type Row, scriptNumber, type Value } from './database.ts'
+import { type Row, scriptNumber } from './database.ts'
+import { exact, firstWords } from './exact.ts'
 import { positional } from './placeholders.ts'
 import { type Answer, type Command, type Level, type Message, readCommands, readLevel, type SentStep } from './sqlite-wire.ts'
 
@@ -123,7 +124,7 @@ function runStep({ number, sql, values }: SentStep): { readonly rows: Row[]; rea
   }
   const { statement, order, count, returnsRows } = prepare(number, sql)
   if (values.length !== count) throw new Error(`${count} values wanted, ${values.length} given`)
-  const bound = order.map(index => bindable(values[index]!))
+  const bound = order.map(index => exact(values[index]!))
   if (!returnsRows) return { rows: [], count: Number(statement.run(...bound).changes) }
   const rows = statement.all(...bound) as Row[]
   return { rows, count: rows.length }
@@ -148,13 +149,6 @@ function prepare(number: number, text: string): Prepared {
   return made
 }
 
-/** A number would be bound as a float, and one with a fraction is a rounding that somebody did not mean. The value is not told: it may be a secret. */
-function bindable(value: Value): SQLInputValue {
-  if (typeof value !== 'number') return value
-  if (!Number.isSafeInteger(value)) throw new Error('a number is not whole, or beyond 2^53')
-  return BigInt(value)
-}
-
 /** Primary result codes (sqlite.org/rescode.html) that are the machine's doing, not the statement's: whoever is next would meet them too. */
 const lostCodes = new Set([5, 6, 7, 8, 10, 11, 13, 14, 15, 26]) // busy, locked, no memory, read-only, I/O, corrupt, full, cannot open, protocol, not a database
 
@@ -168,10 +162,6 @@ function away(error: unknown): Answer {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
-}
-
-function firstWords(sql: string): string {
-  return sql.trim().split(/\s+/, 5).join(' ').slice(0, 60)
 }
 
 function close(): void {
