@@ -58,6 +58,8 @@ export async function demo(config: Config): Promise<void> {
 function withFolder(config: Config, scope: AsyncDisposableStack): Config {
   const settings = {
     ...config.settings,
+    // What a demo books is nobody's business tomorrow, and least of all on a server that others share.
+    databaseUrl: null,
     logLevel: config.sources.logLevel.from === 'default' ? ('warn' as const) : config.settings.logLevel,
     // Nobody else sends calls here who would have to be told first.
     stopNoticeMs: config.sources.stopNoticeMs.from === 'default' ? 0 : config.settings.stopNoticeMs,

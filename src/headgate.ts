@@ -6,6 +6,7 @@ import { inMemory } from './coordination/memory.ts'
 import { openOwners } from './directory/owners.ts'
 import { openSeal, readSecretKey } from './directory/seal.ts'
 import { openDirectory } from './directory/snapshot.ts'
+import { openEngine } from './engines.ts'
 import { BodyBudget } from './gateway/body.ts'
 import { type CallEnd, openBooks } from './gateway/books.ts'
 import { openDrain } from './gateway/drain.ts'
@@ -24,9 +25,6 @@ import { openTokenCounter, type TokenCounterOptions } from './protocols/count-in
 import { openCallReader } from './protocols/read-in-worker.ts'
 import { type Database, statement } from './storage/database.ts'
 import { lockFolder } from './storage/lock.ts'
-import { migrate } from './storage/migrate.ts'
-import { migrations } from './storage/migrations/list.ts'
-import { openSqlite } from './storage/sqlite.ts'
 import { openEgress } from './upstreams/egress.ts'
 import { openOwnUsage } from './usage/own.ts'
 import { openRecorder } from './usage/refusals.ts'
@@ -95,7 +93,7 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
 async function openParts(settings: Settings, log: Log, adapters: Adapters, scope: AsyncDisposableStack) {
   const { clock = systemClock, chance = Math.random } = adapters
   scope.use(await lockFolder(settings.data))
-  const opened = await openBooksFile(settings.data)
+  const { database: opened } = await openEngine(settings)
   scope.defer(() => opened.close())
   const database = adapters.wrapDatabase?.(opened) ?? opened
   await adapters.prepareBooks?.(database, clock, log)
@@ -143,18 +141,6 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     leaseId: newId(clock.nowMs()),
   }
   return { database, memory, seal, parts }
-}
-
-/** The embedded books, with the newest schema. */
-async function openBooksFile(folder: string): Promise<Database> {
-  const database = await openSqlite(join(folder, 'headgate.db'))
-  try {
-    await migrate(database, migrations)
-    return database
-  } catch (error) {
-    await database.close()
-    throw error
-  }
 }
 
 function watch({ metrics, drain, bodies, books }: Gateway, memory: ReturnType<typeof inMemory>): void {

@@ -38,7 +38,9 @@ export async function open({ settings }: Config): Promise<Served> {
 export async function serve(config: Config): Promise<void> {
   const headgate = await open(config)
   const stopped = untilToldToStop(headgate) // Before anybody is told that it listens, and may tell it to stop.
-  say(`Headgate listens at ${headgate.url} and keeps everything in ${resolve(config.settings.data)}.`)
+  const { data, databaseUrl } = config.settings
+  const books = databaseUrl === null ? 'everything' : 'its books in PostgreSQL and all else'
+  say(`Headgate listens at ${headgate.url} and keeps ${books} in ${resolve(data)}.`)
   if (headgate.gateway.directory.snapshot().accounts.size === 0) say(firstSteps(config, headgate.url))
   await stopped
 }

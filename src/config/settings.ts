@@ -97,6 +97,20 @@ export const groups = {
   money: {
     about: 'Money and the books',
     settings: {
+      databaseUrl: secret(
+        'The PostgreSQL server that keeps the books, for as many gateways as share it. Without it they are a file in the data folder.',
+        {
+          takes: 'a URL such as postgres://headgate:password@db.example.com/headgate?sslmode=verify-full',
+          pattern: /^postgres(ql)?:\/\/\S*\/\S+$/,
+        },
+      ),
+      databaseConnections: count(4, 'connections', 'How many connections to that server hold, settle and look up; reports have two more.', {
+        min: 1,
+        max: 100,
+      }),
+      databaseStatementTimeoutMs: ms(5_000, 'How long that server may take for one statement before the books count as away.', {
+        min: 100,
+      }),
       settleWithinMs: ms(250, 'How long the books may take to book a charge before the journal on disk takes it.'),
       estimateWithinMs: ms(1_000, 'How long counting may take what an answer used when its upstream did not say; then its size must do.'),
       booksTimeoutMs: ms(

@@ -1,0 +1,47 @@
+import { join } from 'node:path'
+import type { Settings } from './config/settings.ts'
+import type { Database } from './storage/database.ts'
+import { migrate } from './storage/migrate.ts'
+import { migrations } from './storage/migrations/list.ts'
+import { openSqlite } from './storage/sqlite.ts'
+
+/** Which engine keeps the books, and how it is opened. Nobody else knows that there are two. */
+export type EngineSettings = Pick<Settings, 'data' | 'databaseUrl' | 'databaseConnections' | 'databaseStatementTimeoutMs'>
+
+/** What was done to the schema: the number of the last migration before and after. */
+export type Migrated = Awaited<ReturnType<typeof migrate>>
+
+/**
+ * The books with the newest schema: on the server that the settings name, else in the data folder. Gateways that share a server bring the
+ * schema forward one at a time. Rejects with a sentence for the operator.
+ */
+export async function openEngine(settings: EngineSettings): Promise<{ readonly database: Database; readonly migrated: Migrated }> {
+  const opened = settings.databaseUrl === null ? await openFile(settings) : await openServer(settings, settings.databaseUrl)
+  try {
+    return { database: opened.database, migrated: await opened.alone(() => migrate(opened.database, migrations)) }
+  } catch (error) {
+    await opened.database.close()
+    throw error
+  }
+}
+
+interface Opened {
+  readonly database: Database
+  alone<T>(act: () => Promise<T>): Promise<T>
+}
+
+/** Its folder is locked, so whoever is here is alone. */
+async function openFile({ data }: EngineSettings): Promise<Opened> {
+  return { database: await openSqlite(join(data, 'headgate.db')), alone: act => act() }
+}
+
+/** The driver is loaded only by those who have a server. */
+async function openServer(settings: EngineSettings, url: string): Promise<Opened> {
+  // The text is not told: there is a password in it.
+  if (!URL.canParse(url))
+    throw new Error('databaseUrl is no URL; what is special in its password must be percent-encoded, as in %40 for @.')
+  const { openPostgres } = await import('./storage/postgres.ts')
+  const { databaseConnections: connections, databaseStatementTimeoutMs: statementTimeoutMs } = settings
+  const database = await openPostgres({ url, connections, statementTimeoutMs })
+  return { database, alone: act => database.alone(act) }
+}
