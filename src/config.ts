@@ -104,7 +104,7 @@ const namesByVariable = new Map(settingNames.map(name => [variableOf(name), name
 const variableEnds = settingNames.map(name => variableOf(name).slice(prefix.length))
 
 /** Said to the tests, not to the program. */
-const notSettings = new Set(['HEADGATE_TEST_FULL', 'HEADGATE_TEST_SEED'])
+const notSettings = new Set(['HEADGATE_TEST_FULL', 'HEADGATE_TEST_SEED', 'HEADGATE_TEST_DATABASE'])
 
 /** Kubernetes tells every container where the services are, in variables that begin with the service's name. */
 const kubernetesName = /^HEADGATE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/

@@ -16,6 +16,8 @@ export interface Cluster extends AsyncDisposable {
   readonly adminUrl: string
   /** Ends every connection and stops; what was acknowledged is there after `start`. */
   stop(): Promise<void>
+  /** As a power cut ends it, but for what the machine had not written yet: that is what the server alone had in memory. */
+  kill(): Promise<void>
   start(): Promise<void>
   /** Stops it as a machine does that hangs: connections stay, and nothing is answered. */
   freeze(): void
@@ -42,6 +44,10 @@ export async function startCluster(): Promise<Cluster> {
       await running?.end('SIGINT')
       running = undefined
     },
+    async kill() {
+      await running?.kill()
+      running = undefined
+    },
     async start() {
       running ??= await run(folder, data, owner)
     },
@@ -58,6 +64,7 @@ export async function startCluster(): Promise<Cluster> {
 
 interface Running {
   end(signal: NodeJS.Signals): Promise<void>
+  kill(): Promise<void>
   signalAll(signal: NodeJS.Signals): void
 }
 
@@ -79,16 +86,34 @@ async function run(folder: string, data: string, owner: Owner): Promise<Running>
   })
   const pid = await readyPid(child)
   child.stderr!.resume()
+  const ended = once(child, 'exit')
+  const signalAll = (signal: NodeJS.Signals) => {
+    for (const one of [pid, ...childrenOf(pid)]) kill(one, signal)
+  }
+  const letGo = async () => {
+    child.stdin!.end()
+    await ended
+  }
   return {
+    signalAll,
     async end(signal) {
-      const ended = once(child, 'exit')
       process.kill(pid, signal)
-      child.stdin!.end()
-      await ended
+      await letGo()
     },
-    signalAll(signal) {
-      for (const one of [...childrenOf(pid), pid]) process.kill(one, signal)
+    async kill() {
+      // Nobody may see that the others are gone, and tidy up.
+      signalAll('SIGSTOP')
+      signalAll('SIGKILL')
+      await letGo()
     },
+  }
+}
+
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // It has ended by itself.
   }
 }
 

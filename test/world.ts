@@ -17,8 +17,12 @@ import { type Adapters, type Headgate, openHeadgate } from '../src/headgate.ts'
 import { parseDecimal, parseUsd } from '../src/ledger/money.ts'
 import { type Log, silentLog } from '../src/lib/log.ts'
 import { type Database, type Row, type Step, statement } from '../src/storage/database.ts'
+import { urlAt } from './shared-cluster.ts'
 
-/** A gateway with a scripted upstream, one user and one key, on real sockets and a real database in a folder of its own. */
+/**
+ * A gateway with a scripted upstream, one user and one key, on real sockets and a real database in a folder of its own; with
+ * HEADGATE_TEST_DATABASE=postgres on a PostgreSQL server that the test starts.
+ */
 export interface World extends AsyncDisposable {
   readonly sim: Sim
   readonly headgate: Headgate
@@ -77,6 +81,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     data: join(folder, 'data'),
     listen: { host: '127.0.0.1', port: 0 },
     ...quick,
+    databaseUrl: process.env['HEADGATE_TEST_DATABASE'] === 'postgres' ? await urlAt(folder) : null,
     ...options.settings,
   }
   const seals: Parameters<typeof makeAccount>[1][] = []

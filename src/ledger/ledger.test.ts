@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import { onEveryEngine } from '../../test/engines.ts'
 import { type Committed, type Database, DatabaseAway, statement } from '../storage/database.ts'
-import { openSqlite } from '../storage/sqlite.ts'
 import { heldCall, manualClock, openBooks, settledRowStep, subscriptionSteps, userSteps } from './books.fixture.ts'
 import { openLedger } from './ledger.ts'
 import { type Funds, type HoldRequest, lateSettleSteps, readSettled, settleSteps } from './steps.ts'
@@ -17,13 +17,14 @@ beforeEach(() => {
   clock = manualClock(startMs)
 })
 
-test('a wallet: each line is an operation, the balance and the held amount it leaves, and its answer', async () => {
-  await using books = await openBooks(openSqlite)
-  await books.database.commit(userSteps('w'), 'synced')
-  await play(books.database, wallet, async () => {
-    const found = await openLedger(books.database, clock).free('w')
-    return `${found!.balance} ${found!.held}`
-  })`
+onEveryEngine(open => {
+  test('a wallet: each line is an operation, the balance and the held amount it leaves, and its answer', async () => {
+    await using books = await openBooks(open)
+    await books.database.commit(userSteps('w'), 'synced')
+    await play(books.database, wallet, async () => {
+      const found = await openLedger(books.database, clock).free('w')
+      return `${found!.balance} ${found!.held}`
+    })`
     debit   d0 1             |   0   0 | short
     hold    r0 1..1          |   0   0 | short
     hold    r0 0..0          |   0   0 | 0             nothing is held for what is free
@@ -105,18 +106,18 @@ test('a wallet: each line is an operation, the balance and the held amount it le
     extend  rx 1             |   3   3 | ended
     extend  rd 20            |   3   3 | ended         and nothing is set aside for it again
   `
-})
+  })
 
-test('a subscription: each line leaves used and held of the day, the week and the month', async () => {
-  await using books = await openBooks(openSqlite)
-  await books.database.commit([...userSteps('w'), ...subscriptionSteps('w', terms)], 'synced')
-  const left = statement(`select used, held from windows where subscription_id = 's' and kind = $1 and starts_at <= $2
+  test('a subscription: each line leaves used and held of the day, the week and the month', async () => {
+    await using books = await openBooks(open)
+    await books.database.commit([...userSteps('w'), ...subscriptionSteps('w', terms)], 'synced')
+    const left = statement(`select used, held from windows where subscription_id = 's' and kind = $1 and starts_at <= $2
     order by starts_at desc limit 1`)
-  await play(books.database, terms, async () => {
-    const kinds = ['daily', 'weekly', 'monthly']
-    const rows = await Promise.all(kinds.map(async kind => (await books.database.read(left, [kind, clock.nowMs()]))[0]))
-    return rows.map(row => `${row?.used ?? 0} ${row?.held ?? 0}`).join('  ')
-  })`
+    await play(books.database, terms, async () => {
+      const kinds = ['daily', 'weekly', 'monthly']
+      const rows = await Promise.all(kinds.map(async kind => (await books.database.read(left, [kind, clock.nowMs()]))[0]))
+      return rows.map(row => `${row?.used ?? 0} ${row?.held ?? 0}`).join('  ')
+    })`
     hold    r1 101..101      |  0   0    0   0    0   0 | Daily +1d     not even the floor fits the day
     hold    r1 10..60        |  0  60    0  60    0  60 | 60
     hold    r1 10..60        |  0  60    0  60    0  60 | 60
@@ -169,115 +170,116 @@ test('a subscription: each line leaves used and held of the day, the week and th
     refund  rd 16            |  0   5   45  25   45  25 | refunded_already
     settle  re 20            |  0   5   65   5   65   5 | 20
   `
-})
-
-describe('many at once', () => {
-  test('200 holds of 10 on a balance for six: six are placed', async () => {
-    await using books = await openBooks(openSqlite)
-    const ledger = openLedger(books.database, clock)
-    await books.database.commit(userSteps('w'), 'synced')
-    await ledger.credit({ walletId: 'w', amount: 69n, reference: 'c', reason: null, author: null })
-    const answers = await Promise.all(
-      Array.from({ length: 200 }, (_, index) => ledger.hold(request(`r${index}`, wallet, { floor: 10n, want: 10n }))),
-    )
-    expect(answers.filter(answer => 'granted' in answer)).toEqual(Array(6).fill({ granted: 10n }))
-    expect(answers.filter(answer => 'refused' in answer)).toEqual(Array(194).fill({ refused: 'short' }))
-    expect(await ledger.free('w')).toEqual({ balance: 69n, held: 60n })
-    expect(await ledger.check()).toEqual([])
   })
 
-  test('200 settles of one hold: one takes it', async () => {
-    await using books = await openBooks(openSqlite)
-    const ledger = openLedger(books.database, clock)
-    await books.database.commit(userSteps('w'), 'synced')
-    await ledger.credit({ walletId: 'w', amount: 100n, reference: 'c', reason: null, author: null })
-    await ledger.hold(request('r', wallet, { floor: 10n, want: 10n }))
-    const answers = await Promise.all(Array.from({ length: 200 }, () => settle(books.database, 'r', 10n, wallet)))
-    expect(answers.filter(answer => answer === '10')).toHaveLength(1)
-    expect(await ledger.free('w')).toEqual({ balance: 90n, held: 0n })
-    expect(await ledger.check()).toEqual([])
-  })
-})
+  describe('many at once', () => {
+    test('200 holds of 10 on a balance for six: six are placed', async () => {
+      await using books = await openBooks(open)
+      const ledger = openLedger(books.database, clock)
+      await books.database.commit(userSteps('w'), 'synced')
+      await ledger.credit({ walletId: 'w', amount: 69n, reference: 'c', reason: null, author: null })
+      const answers = await Promise.all(
+        Array.from({ length: 200 }, (_, index) => ledger.hold(request(`r${index}`, wallet, { floor: 10n, want: 10n }))),
+      )
+      expect(answers.filter(answer => 'granted' in answer)).toEqual(Array(6).fill({ granted: 10n }))
+      expect(answers.filter(answer => 'refused' in answer)).toEqual(Array(194).fill({ refused: 'short' }))
+      expect(await ledger.free('w')).toEqual({ balance: 69n, held: 60n })
+      expect(await ledger.check()).toEqual([])
+    })
 
-test('whoever was told that the books are away asks again and is granted the same', async () => {
-  await using books = await openBooks(openSqlite)
-  await books.database.commit(userSteps('w'), 'synced')
-  const credit = { walletId: 'w', amount: 100n, reference: 'c', reason: null, author: null }
-  for (const [index, lost] of ['before', 'after'].entries()) {
-    const callId = `r${index}`
-    let fails = 1
-    const flaky: Pick<Database, 'read' | 'report' | 'commit'> = {
-      ...books.database,
-      async commit(steps, durability): Promise<Committed> {
-        if (lost === 'after') await books.database.commit(steps, durability)
-        if (fails-- > 0) throw new DatabaseAway('away')
-        return books.database.commit(steps, durability)
-      },
+    test('200 settles of one hold: one takes it', async () => {
+      await using books = await openBooks(open)
+      const ledger = openLedger(books.database, clock)
+      await books.database.commit(userSteps('w'), 'synced')
+      await ledger.credit({ walletId: 'w', amount: 100n, reference: 'c', reason: null, author: null })
+      await ledger.hold(request('r', wallet, { floor: 10n, want: 10n }))
+      const answers = await Promise.all(Array.from({ length: 200 }, () => settle(books.database, 'r', 10n, wallet)))
+      expect(answers.filter(answer => answer === '10')).toHaveLength(1)
+      expect(await ledger.free('w')).toEqual({ balance: 90n, held: 0n })
+      expect(await ledger.check()).toEqual([])
+    })
+  })
+
+  test('whoever was told that the books are away asks again and is granted the same', async () => {
+    await using books = await openBooks(open)
+    await books.database.commit(userSteps('w'), 'synced')
+    const credit = { walletId: 'w', amount: 100n, reference: 'c', reason: null, author: null }
+    for (const [index, lost] of ['before', 'after'].entries()) {
+      const callId = `r${index}`
+      let fails = 1
+      const flaky: Pick<Database, 'read' | 'report' | 'commit'> = {
+        ...books.database,
+        async commit(steps, durability): Promise<Committed> {
+          if (lost === 'after') await books.database.commit(steps, durability)
+          if (fails-- > 0) throw new DatabaseAway('away')
+          return books.database.commit(steps, durability)
+        },
+      }
+      const ledger = openLedger(flaky, clock)
+      await expect(ledger.credit(credit)).rejects.toThrow(DatabaseAway)
+      fails = 0
+      expect(await openLedger(books.database, clock).credit(credit)).toMatchObject({ balance: 100n })
+      fails = 1
+      await expect(ledger.hold(request(callId, wallet, { floor: 10n, want: 10n }))).rejects.toThrow(DatabaseAway)
+      expect(await openLedger(books.database, clock).hold(request(callId, wallet, { floor: 10n, want: 10n }))).toEqual({ granted: 10n })
     }
-    const ledger = openLedger(flaky, clock)
-    await expect(ledger.credit(credit)).rejects.toThrow(DatabaseAway)
-    fails = 0
-    expect(await openLedger(books.database, clock).credit(credit)).toMatchObject({ balance: 100n })
-    fails = 1
-    await expect(ledger.hold(request(callId, wallet, { floor: 10n, want: 10n }))).rejects.toThrow(DatabaseAway)
-    expect(await openLedger(books.database, clock).hold(request(callId, wallet, { floor: 10n, want: 10n }))).toEqual({ granted: 10n })
-  }
-  expect(await openLedger(books.database, clock).free('w')).toEqual({ balance: 100n, held: 20n })
-})
+    expect(await openLedger(books.database, clock).free('w')).toEqual({ balance: 100n, held: 20n })
+  })
 
-test('an ended hold is not placed again', async () => {
-  await using books = await openBooks(openSqlite)
-  const ledger = openLedger(books.database, clock)
-  await books.database.commit(userSteps('w'), 'synced')
-  await ledger.hold(request('r', wallet, { floor: 0n, want: 0n }))
-  await ledger.release('r', wallet)
-  await expect(ledger.hold(request('r', wallet, { floor: 0n, want: 0n }))).rejects.toThrow('has ended')
-})
+  test('an ended hold is not placed again', async () => {
+    await using books = await openBooks(open)
+    const ledger = openLedger(books.database, clock)
+    await books.database.commit(userSteps('w'), 'synced')
+    await ledger.hold(request('r', wallet, { floor: 0n, want: 0n }))
+    await ledger.release('r', wallet)
+    await expect(ledger.hold(request('r', wallet, { floor: 0n, want: 0n }))).rejects.toThrow('has ended')
+  })
 
-test('a wallet that is not there pays nothing and is paid nothing', async () => {
-  await using books = await openBooks(openSqlite)
-  const ledger = openLedger(books.database, clock)
-  expect(await ledger.free('w')).toBeUndefined()
-  expect(await ledger.hold(request('r', wallet, { floor: 0n, want: 0n }))).toEqual({ refused: 'short' })
-  const posting = { walletId: 'w', amount: 1n, reference: 'c', reason: null, author: null }
-  expect(await ledger.credit(posting)).toEqual({ refused: 'wallet_unknown' })
-  expect(await ledger.debit(posting)).toEqual({ refused: 'wallet_unknown' })
-  await expect(ledger.credit({ ...posting, amount: -1n })).rejects.toThrow('above zero')
-})
+  test('a wallet that is not there pays nothing and is paid nothing', async () => {
+    await using books = await openBooks(open)
+    const ledger = openLedger(books.database, clock)
+    expect(await ledger.free('w')).toBeUndefined()
+    expect(await ledger.hold(request('r', wallet, { floor: 0n, want: 0n }))).toEqual({ refused: 'short' })
+    const posting = { walletId: 'w', amount: 1n, reference: 'c', reason: null, author: null }
+    expect(await ledger.credit(posting)).toEqual({ refused: 'wallet_unknown' })
+    expect(await ledger.debit(posting)).toEqual({ refused: 'wallet_unknown' })
+    await expect(ledger.credit({ ...posting, amount: -1n })).rejects.toThrow('above zero')
+  })
 
-test('a charge is an entry by its call, and a charge of nothing is none', async () => {
-  await using books = await openBooks(openSqlite)
-  const ledger = openLedger(books.database, clock)
-  await books.database.commit(userSteps('w'), 'synced')
-  await ledger.credit({ walletId: 'w', amount: 10n, reference: 'c', reason: null, author: null })
-  for (const [callId, cost] of [
-    ['r1', 0n],
-    ['r2', 4n],
-  ] as const) {
-    await ledger.hold(request(callId, wallet, { floor: 1n, want: 5n }))
-    expect(await settle(books.database, callId, cost, wallet)).toBe(`${cost}`)
-  }
-  const { entries } = await ledger.entriesOf('w', { limit: 10, cursor: null })
-  const charge = { id: 'entry-r2', kind: 'charge', reference: 'r2', amount: -4n, author: null, createdAtMs: startMs }
-  expect(entries.filter(entry => entry.kind === 'charge')).toMatchObject([charge])
-})
+  test('a charge is an entry by its call, and a charge of nothing is none', async () => {
+    await using books = await openBooks(open)
+    const ledger = openLedger(books.database, clock)
+    await books.database.commit(userSteps('w'), 'synced')
+    await ledger.credit({ walletId: 'w', amount: 10n, reference: 'c', reason: null, author: null })
+    for (const [callId, cost] of [
+      ['r1', 0n],
+      ['r2', 4n],
+    ] as const) {
+      await ledger.hold(request(callId, wallet, { floor: 1n, want: 5n }))
+      expect(await settle(books.database, callId, cost, wallet)).toBe(`${cost}`)
+    }
+    const { entries } = await ledger.entriesOf('w', { limit: 10, cursor: null })
+    const charge = { id: 'entry-r2', kind: 'charge', reference: 'r2', amount: -4n, author: null, createdAtMs: startMs }
+    expect(entries.filter(entry => entry.kind === 'charge')).toMatchObject([charge])
+  })
 
-test('a limit that was lowered in the books counts at once, whatever the caller still believes', async () => {
-  await using books = await openBooks(openSqlite)
-  const ledger = openLedger(books.database, clock)
-  await books.database.commit([...userSteps('w'), ...subscriptionSteps('w', terms)], 'synced')
-  const funds = subscriptionFunds(terms, startMs)
-  expect(await ledger.room(funds)).toMatchObject({ room: 100n, window: { kind: 'daily' } })
-  await ledger.hold(request('r1', funds, { floor: 1n, want: 30n }))
-  await books.database.commit([{ statement: statement('update subscriptions set weekly_limit = 20'), values: [] }], 'synced')
-  expect(await ledger.hold(request('r2', funds, { floor: 1n, want: 30n }))).toMatchObject({ refused: 'window', window: 'Weekly' })
-  expect(await ledger.room(funds)).toMatchObject({ room: 0n, window: { kind: 'weekly', limit: 20n } })
-  expect(await settle(books.database, 'r1', 40n, funds)).toBe('30')
-  await books.database.commit([{ statement: lift, values: [] }], 'synced')
-  expect(await ledger.room(funds)).toEqual({ room: null, window: null })
-  expect(await ledger.hold(request('r3', funds, { floor: 1n, want: 10n ** 15n, halfOfFree: true }))).toEqual({ granted: 10n ** 15n })
-  expect(await settle(books.database, 'r3', 10n ** 16n, funds)).toBe((10n ** 16n).toString())
-  expect(await ledger.check()).toEqual([])
+  test('a limit that was lowered in the books counts at once, whatever the caller still believes', async () => {
+    await using books = await openBooks(open)
+    const ledger = openLedger(books.database, clock)
+    await books.database.commit([...userSteps('w'), ...subscriptionSteps('w', terms)], 'synced')
+    const funds = subscriptionFunds(terms, startMs)
+    expect(await ledger.room(funds)).toMatchObject({ room: 100n, window: { kind: 'daily' } })
+    await ledger.hold(request('r1', funds, { floor: 1n, want: 30n }))
+    await books.database.commit([{ statement: statement('update subscriptions set weekly_limit = 20'), values: [] }], 'synced')
+    expect(await ledger.hold(request('r2', funds, { floor: 1n, want: 30n }))).toMatchObject({ refused: 'window', window: 'Weekly' })
+    expect(await ledger.room(funds)).toMatchObject({ room: 0n, window: { kind: 'weekly', limit: 20n } })
+    expect(await settle(books.database, 'r1', 40n, funds)).toBe('30')
+    await books.database.commit([{ statement: lift, values: [] }], 'synced')
+    expect(await ledger.room(funds)).toEqual({ room: null, window: null })
+    expect(await ledger.hold(request('r3', funds, { floor: 1n, want: 10n ** 15n, halfOfFree: true }))).toEqual({ granted: 10n ** 15n })
+    expect(await settle(books.database, 'r3', 10n ** 16n, funds)).toBe((10n ** 16n).toString())
+    expect(await ledger.check()).toEqual([])
+  })
 })
 
 const lift = statement('update subscriptions set daily_limit = null, weekly_limit = null, monthly_limit = null')

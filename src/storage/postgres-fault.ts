@@ -38,7 +38,7 @@ export function refused(complaint: Complaint, sql: string): Error {
 
 /** `where` is the server, without its password. */
 export function away(where: string, complaint: Complaint): DatabaseAway {
-  const code = complaint.code === undefined ? '' : `, ${complaint.code}`
+  const code = isSqlState(complaint.code ?? '') ? `, SQLSTATE ${complaint.code}` : ''
   return new DatabaseAway(`The database ${where} is away: ${complaint.message || 'the connection failed'}${code}`)
 }
 

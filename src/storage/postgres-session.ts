@@ -51,7 +51,7 @@ export function openSession(client: Client, { synchronousCommit, onWord }: Sessi
   return {
     run(commands, isSynced) {
       return new Promise(resolve => {
-        const sends = [...commands.flatMap(sendsOf), ...(isSynced ? [{ ...plain(sync), values: [synchronousCommit] }] : [])]
+        const sends = [...commands.flatMap(sendsOf), ...(isSynced ? [{ ...sync, values: [synchronousCommit] }] : [])]
         const ended = (ran: Ran) => {
           current = undefined
           resolve(ran)
@@ -90,14 +90,18 @@ interface Send {
   readonly isLast: boolean
 }
 
-const begin = 'begin'
-const commit = 'commit'
-const rollback = 'rollback'
+const begin = plain('begin', 'begin')
+const commit = plain('commit', 'commit')
+const rollback = plain('rollback', 'rollback')
 /** Writes a few bytes of its own into the log, because a transaction that writes nothing waits for nothing. */
-const sync = `select pg_logical_emit_message(true, 'headgate', '') as at, set_config('synchronous_commit', $1, true) as level`
+const sync = plain(
+  'sync',
+  `select pg_logical_emit_message(true, 'headgate', '') as at, set_config('synchronous_commit', $1, true) as level`,
+)
 
-function plain(sql: string): Send {
-  return { key: sql, sql, values: [], isLast: false }
+/** No step of anybody's. */
+function plain(key: string, sql: string): Send {
+  return { key, sql, values: [], isLast: false }
 }
 
 function sendsOf({ steps, isWrite }: Command): readonly Send[] {
@@ -107,7 +111,7 @@ function sendsOf({ steps, isWrite }: Command): readonly Send[] {
       rows === undefined ? [`s${statement.number}`, statement.sql] : [`s${statement.number}_${rows}`, guarded(statement.sql, rows)]
     return { key, sql, values, step, isLast: !isWrite && index === steps.length - 1 }
   })
-  return isWrite ? [plain(begin), ...sends, { ...plain(commit), isLast: true }] : sends
+  return isWrite ? [begin, ...sends, { ...commit, isLast: true }] : sends
 }
 
 interface Trip {
@@ -149,7 +153,7 @@ function journey({ client, known, sends, onWord, ended }: Trip): Journey {
     submit(connection) {
       const isBroken = client.getTransactionStatus() === 'E'
       connection.stream.cork()
-      for (const send of isBroken ? [plain(rollback), ...sends] : sends) waited.push({ send, prepared: write(connection, known, send) })
+      for (const send of isBroken ? [rollback, ...sends] : sends) waited.push({ send, prepared: write(connection, known, send) })
       connection.sync()
       connection.stream.uncork()
     },

@@ -31,7 +31,11 @@ interface Table {
 /** So short that what never comes is missed soon, and longer than this machine is ever busy with one answer. */
 const impatient = { jsonHeadersTimeoutMs: 700, firstEventTimeoutMs: 700, betweenBytesTimeoutMs: 700 }
 
-for (const { name: table, rows, settings = impatient } of tables) {
+/** What an upstream does is no matter of the engine under the books: there only the calls that end otherwise than well. */
+const isOnServer = process.env['HEADGATE_TEST_DATABASE'] === 'postgres'
+const tried = isOnServer ? tables.filter(({ rows }) => rows === leaving) : tables
+
+for (const { name: table, rows, settings = impatient } of tried) {
   describe(table, () => {
     let ground: Ground
     beforeAll(async () => {
