@@ -32,8 +32,11 @@ function itemsOf({ output }: Fields, type: string): Fields[] {
 }
 
 export function countOf(value: unknown): number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : 0
+  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? Math.min(value, countMost) : 0
 }
+
+/** No answer uses more of anything. Sums of what was reported must stay countable, whatever a server says. */
+const countMost = 1_000_000_000_000
 
 export function fieldsOf(value: unknown): Fields {
   return isFields(value) ? value : {}
