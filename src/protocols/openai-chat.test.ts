@@ -221,6 +221,7 @@ describe('a whole answer', () => {
       error: null,
     })
     expect(chat.readBody(Buffer.from('{"choices":[{"finish_reason":"length"}]}'))).toMatchObject({ status: 'incomplete', usage: null })
+    expect(chat.readBody(Buffer.from('{"choices":[],"usage":{"prompt_tokens":"7","completion_tokens":3}}')).usage).toBeNull()
     expect(() => chat.readBody(Buffer.from('[]'))).toThrow(AnswerUnreadable)
     expect(chat.textsOfBody(body)).toEqual(['Hello', '{}'])
   })

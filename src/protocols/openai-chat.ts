@@ -4,7 +4,7 @@ import { ceilingOf, isSaid, plainFacts, readCallBody, textOf } from './call-body
 import { sizeOf } from './input-size.ts'
 import { type Fields, isFields } from './json.ts'
 import { errorOf, parsedAnswer, renameModelInBody, textOr } from './openai-events.ts'
-import { countOf, fieldsOf } from './openai-usage.ts'
+import { areCounts, countOf, fieldsOf } from './openai-usage.ts'
 import type { AnswerAsked, AnswerFacts, AnswerStream, CallFacts, CallReading, EventRead, Protocol } from './protocol.ts'
 import { namesToFind, type ObjectScan, scanObject } from './scan.ts'
 import { type Cut, cut, fieldCuts, memberCut } from './splice.ts'
@@ -120,7 +120,7 @@ class ChatAnswer implements AnswerStream {
     if (isFields(fields.error)) return { kind: 'fails', bytes: raw, error: errorOf(fields.error) }
     this.#model = textOr(fields.model) ?? this.#model
     this.#tier = textOr(fields.service_tier) ?? this.#tier
-    if (isFields(fields.usage)) this.usageTold = usageOf(fields.usage)
+    if (isFields(fields.usage)) this.usageTold = usageOf(fields.usage) ?? this.usageTold
     const choices = choicesIn(fields)
     for (const { finish_reason: finish } of choices) this.#finish = textOr(finish) ?? this.#finish
     // The chunk that only tells the usage has no choices.
@@ -192,7 +192,8 @@ function choicesIn({ choices }: Fields): Fields[] {
 }
 
 /** Parts larger than their whole are cut down to it, as for responses. */
-function usageOf(usage: Fields): Usage {
+function usageOf(usage: Fields): Usage | null {
+  if (!areCounts([usage.prompt_tokens, usage.completion_tokens])) return null
   const inputTokens = countOf(usage.prompt_tokens)
   const outputTokens = countOf(usage.completion_tokens)
   const details = fieldsOf(usage.prompt_tokens_details)

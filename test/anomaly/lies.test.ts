@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { countByO200k } from '../../sim/o200k.ts'
 import { makeSubscription } from '../../src/directory/subscriptions.ts'
 import { callMost } from '../../src/ledger/money.ts'
 import { statement } from '../../src/storage/database.ts'
@@ -20,6 +21,18 @@ describe.each([false, true])('stream %s', stream => {
     expect(world.headgate.gateway.books.owed).toBe(0)
     await world.quiet()
   })
+
+  test.each([{ input_tokens: -5 }, { output_tokens: 1.5 }, { input_tokens: 1e300 }])(
+    'an answer that reports %j is not free for it',
+    async usage => {
+      await using world = await openWorld({ countTokens: countByO200k, settings: { estimateWithinMs: 60_000 } })
+      world.sim.script({}, { usage, text: 'All of this has been read and paid for.' })
+      await send(world, { body: { ...ask, stream } })
+      const [row] = await world.rows()
+      expect(row).toMatchObject({ basis: 'estimated', input_tokens: 1n, output_tokens: 10n, cost: 102_000n })
+      await world.quiet()
+    },
+  )
 
   test('a ceiling beyond all money is lowered to what there is', async () => {
     await using world = await openWorld({ balance: '1' })
