@@ -31,6 +31,7 @@ describe('a call', () => {
     [{ stream_options: null }, { showsUsage: false }],
     [{ max_tokens: 5 }, { maxOutputTokens: 5 }],
     [{ max_tokens: 5, max_completion_tokens: 7 }, { maxOutputTokens: 7 }],
+    [{ max_tokens: 7, max_completion_tokens: 5 }, { maxOutputTokens: 7 }], // Which one counts is the server's choice.
     [{ n: 3 }, { answers: 3 }],
     [{ n: 0 }, { answers: 1 }],
     [

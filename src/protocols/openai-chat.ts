@@ -60,7 +60,7 @@ function readCall(body: Buffer): CallReading {
       ...place,
       model,
       stream: parsed.stream === true,
-      maxOutputTokens: ceilingOf(parsed.max_completion_tokens) ?? ceilingOf(parsed.max_tokens),
+      maxOutputTokens: ceilingOf(Math.max(ceilingOf(parsed.max_completion_tokens) ?? 0, ceilingOf(parsed.max_tokens) ?? 0)),
       answers: ceilingOf(parsed.n) ?? 1,
       serviceTier: textOf(parsed.service_tier),
       hasSafetyIdentifier: isSaid(parsed.safety_identifier),
