@@ -44,6 +44,42 @@ describe.each([false, true])('stream %s', stream => {
   })
 })
 
+const said = (usage: object | null, more: object = {}) => ({
+  id: 'resp_1',
+  object: 'response',
+  status: 'completed',
+  model: 'sim',
+  output: [],
+  usage,
+  ...more,
+})
+const created = (response: object) => ({ type: 'response.created', response: { ...response, status: 'in_progress' } })
+const completed = (response: object) => ({ type: 'response.completed', response })
+const delta = { type: 'response.output_text.delta', delta: 'All of this has been read and paid for.' }
+const small = { input_tokens: 1, output_tokens: 10 }
+const large = { input_tokens: 1_000, output_tokens: 10_000 }
+const smallCost = 102_000n
+
+test.each<[string, readonly object[], object]>([
+  ['usage at the beginning only', [created(said(large)), delta, completed(said(null))], { basis: 'estimated', cost: smallCost }],
+  ['two ends', [created(said(null)), delta, completed(said(small)), completed(said(large))], { basis: 'reported', cost: smallCost }],
+  ['text after its end', [created(said(null)), completed(said(small)), delta, delta, delta], { basis: 'reported', cost: smallCost }],
+  ['an end and nothing else', [completed(said(small))], { basis: 'reported', cost: smallCost }],
+  ['the model __proto__', [completed(said(small, { model: '__proto__' }))], { cost: smallCost, served_model: '__proto__' }],
+  ['no name for its model', [completed(said(small, { model: '' }))], { cost: smallCost, tier: 'default' }],
+  ['the tier __proto__', [completed(said(small, { service_tier: '__proto__' }))], { cost: smallCost, tier: '__proto__' }],
+  ['a tier that is a number', [completed(said(small, { service_tier: 7 }))], { cost: smallCost, tier: 'default' }],
+])('a stream with %s has one bill', async (_, events, row) => {
+  await using world = await openWorld({ countTokens: countByO200k, settings: { estimateWithinMs: 60_000 } })
+  const rawBody = events.map(event => `data: ${JSON.stringify(event)}\n\n`).join('')
+  world.sim.script({}, { rawBody, headers: { 'content-type': 'text/event-stream' } })
+  const before = await world.balance()
+  await send(world, { body: { ...ask, stream: true } })
+  await world.quiet()
+  expect(await world.rows()).toMatchObject([{ ended: 'completed', uncollected: 0n, ...row }])
+  expect(await world.balance()).toEqual({ balance: before.balance - smallCost, held: 0n })
+})
+
 test('ceilings beyond all money leave the windows of a subscription without limits as they should be', async () => {
   await using world = await openWorld({ group: { pays: 'subscription' } })
   const nowMs = world.headgate.gateway.clock.nowMs()
