@@ -60,8 +60,9 @@ function readCall(body: Buffer): CallReading {
       ...place,
       model,
       stream: parsed.stream === true,
-      maxOutputTokens: ceilingOf(Math.max(ceilingOf(parsed.max_completion_tokens) ?? 0, ceilingOf(parsed.max_tokens) ?? 0)),
-      answers: ceilingOf(parsed.n) ?? 1,
+      maxOutputTokens: ceilingIn(parsed),
+      // As text too, because some servers take it so.
+      answers: ceilingOf(Number(parsed.n)) ?? 1,
       serviceTier: textOf(parsed.service_tier),
       hasSafetyIdentifier: isSaid(parsed.safety_identifier),
       hasHostedTools: isFields(parsed.web_search_options),
@@ -72,6 +73,12 @@ function readCall(body: Buffer): CallReading {
       mediaTokens: size.mediaTokens,
     },
   }
+}
+
+/** The greater of both, because which one counts is the server's choice; one that we cannot read may be no ceiling at all. */
+function ceilingIn({ max_completion_tokens: newer, max_tokens: older }: Fields): number | undefined {
+  const ceilings = [newer, older].filter(isSaid).map(ceilingOf)
+  return ceilings.length === 0 ? undefined : ceilings.reduce((a, b) => (a === undefined || b === undefined ? undefined : Math.max(a, b)))
 }
 
 /** Under whichever of its names the client says it; newer models know only the longer one. */
