@@ -115,6 +115,29 @@ test.for(reasons)('a session leaves an account that %s, and does not come back',
   await world.quiet()
 })
 
+test('a session stays where answers take seconds, though another account took as long when it was last used', async () => {
+  await using world = await openWorld({ accounts: [{}, {}] })
+  const { coordinator } = world.headgate.gateway
+  const [one, two] = world.accounts
+  await send(world, inSession('s'))
+  await coordinator.change(one!.id, before => ({ ...before, firstEventMs: 3_000 }))
+  await coordinator.change(two!.id, before => ({ ...before, firstEventMs: 2_500 })) // Unused for ever so long.
+  await send(world, inSession('s'))
+  expect(keys(world)).toEqual(['up-a1', 'up-a1'])
+  await world.quiet()
+})
+
+test('a session leaves for the account that is faster, not for one that is even slower', async () => {
+  await using world = await openWorld({ accounts: [{}, {}, {}] })
+  const { coordinator } = world.headgate.gateway
+  await send(world, inSession('s'))
+  for (const [n, firstEventMs] of [3_000, 9_000, 200].entries())
+    await coordinator.change(world.accounts[n]!.id, before => ({ ...before, firstEventMs }))
+  await send(world, inSession('s'))
+  expect(keys(world)).toEqual(['up-a1', 'up-a3'])
+  await world.quiet()
+})
+
 test('a session goes with the account that took over from a failing one', async () => {
   await using world = await openWorld({ accounts: [{}, {}] })
   await send(world, inSession('s'))
