@@ -41,6 +41,8 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
   let isRepeated = false
 
   for (let tries = 0; tries <= settings.switchesMax; tries += 1) {
+    // Gone while its hold was placed, or while something else was asked that no leaving ends: nobody waits for an answer.
+    if (client.hasLeft) throw client.left.reason
     let chosen = await chooser.next()
     if ('why' in chosen) {
       if (last === undefined) throw unavailable(chosen.why, chosen.restEndsInMs)
