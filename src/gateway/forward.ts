@@ -164,9 +164,11 @@ export async function judge(
 }
 
 /** A whole answer is a success; of a stream only its end will tell. */
-function begun(condition: Condition, { kind }: Beginning, { attempt, row }: Pick<Tried, 'attempt' | 'row'>): Condition {
-  if (kind === 'refusal') return afterNothing(condition, row.beganAtMs)
-  if (kind === 'json') return afterAnswer(condition, row.beganAtMs)
+function begun(condition: Condition, beginning: Beginning, { attempt, row }: Pick<Tried, 'attempt' | 'row'>): Condition {
+  if (beginning.kind === 'refusal') return afterNothing(condition, row.beganAtMs)
+  if (beginning.kind === 'json') return afterAnswer(condition, row.beganAtMs)
+  // To refuse a call takes no time, and says nothing of how long an answer would.
+  if (beginning.kind === 'stream' && beginning.isRefusal) return condition
   return afterFirstEvent(condition, attempt.firstEventMs ?? 0)
 }
 

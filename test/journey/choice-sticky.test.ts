@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { type Condition, calm } from '../../src/coordination/coordinator.ts'
-import { type Asked, send } from '../client.ts'
+import { type Asked, openStream, send } from '../client.ts'
 import { inPoolLine, openWorld, type World } from '../world.ts'
 
 /** SPEC 1.5, second: a session stays with the account whose prompt cache is warm, as long as that is worth it. */
@@ -135,6 +135,15 @@ test('a session leaves for the account that is faster, not for one that is even 
     await coordinator.change(world.accounts[n]!.id, before => ({ ...before, firstEventMs }))
   await send(world, inSession('s'))
   expect(keys(world)).toEqual(['up-a1', 'up-a3'])
+  await world.quiet()
+})
+
+test('how soon a call is refused within a stream says nothing of how fast its account is', async () => {
+  await using world = await openWorld()
+  world.sim.script({}, { errorFirst: true, failure: { code: 'invalid_prompt' } })
+  await using open = openStream(world)
+  expect((await open.rest()).at(-1)?.type).toBe('response.failed')
+  expect((await world.conditions())[0]).toMatchObject({ firstEventMs: null, failures: 0 })
   await world.quiet()
 })
 
