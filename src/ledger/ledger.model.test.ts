@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
+import { onEveryEngine } from '../../test/engines.ts'
 import type { Database } from '../storage/database.ts'
-import { openSqlite } from '../storage/sqlite.ts'
 import { manualClock, openBooks } from './books.fixture.ts'
 import { openLedger } from './ledger.ts'
 import { tellFound, tryCommands } from './world.fixture.ts'
@@ -15,38 +15,52 @@ import { tellFound, tryCommands } from './world.fixture.ts'
 const isFull = process.env.HEADGATE_TEST_FULL === '1'
 const seed = Number(process.env.HEADGATE_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31))
 const lanes = 100
-const runsPerLane = isFull ? 920 : 92
 const commandsMax = 100
-const commandsLeast = isFull ? 4_000_000 : 400_000
+
+/** So many sequences a lane, and so many commands that they come to at least. A server is asked over a wire, which takes a hundred times as long. */
+const sizes = isFull
+  ? { SQLite: { runsPerLane: 920, commandsLeast: 4_000_000 }, PostgreSQL: { runsPerLane: 92, commandsLeast: 400_000 } }
+  : { SQLite: { runsPerLane: 92, commandsLeast: 400_000 }, PostgreSQL: { runsPerLane: 2, commandsLeast: 6_000 } }
 /** Reading all books is what takes long, and they grow with each run. */
-const checkEveryRuns = (lanes * runsPerLane) / 5
+const checks = 5
 
-test('no sequence of commands makes the ledger differ from its model', { timeout: isFull ? 3_600_000 : 600_000 }, async () => {
-  await using books = await openBooks(openUnsynced)
-  const ledger = openLedger(books.database, manualClock(0))
-  let [runs, commands] = [0, 0]
-  const shared = {}
-  const afterRun = async (more: number) => {
-    commands += more
-    if (++runs % checkEveryRuns === 0) expect(await ledger.check()).toEqual([])
+onEveryEngine((open, engine) => {
+  test('no sequence of commands makes the ledger differ from its model', { timeout: isFull ? 3_600_000 : 600_000 }, async () => {
+    await using books = await openBooks(unsynced)
+    const ledger = openLedger(books.database, manualClock(0))
+    const { runsPerLane, commandsLeast } = sizes[engine]
+    let [runs, commands] = [0, 0]
+    const shared = {}
+    const afterRun = async (more: number) => {
+      commands += more
+      if (++runs % ((lanes * runsPerLane) / checks) === 0) expect(await ledger.check()).toEqual([])
+    }
+    const lane = (_: unknown, index: number) =>
+      tryCommands({ database: books.database, name: `lane${index}`, seed: seed + index, runs: runsPerLane, commandsMax, shared, afterRun })
+    const found = (await Promise.all(Array.from({ length: lanes }, lane))).find(each => each !== undefined)
+    expect(found && tellFound(found)).toBeUndefined()
+    expect(await ledger.check()).toEqual([])
+    process.stdout.write(`ledger model on ${engine}: ${commands} commands in ${runs} sequences, seed ${seed}\n`)
+    expect(commands).toBeGreaterThanOrEqual(commandsLeast)
+  })
+
+  test('nor when the ledger itself looks for the holds that are due', { timeout: 600_000 }, async () => {
+    await using books = await openBooks(unsynced)
+    const runs = engine === 'PostgreSQL' ? 5 : 50
+    const found = await tryCommands({
+      database: books.database,
+      name: 'alone',
+      seed,
+      runs: isFull ? runs * 20 : runs,
+      commandsMax,
+      isAlone: true,
+    })
+    expect(found && tellFound(found)).toBeUndefined()
+  })
+
+  /** No power fails here: waiting for the disk would take most of the time. */
+  async function unsynced(path: string): Promise<Database> {
+    const database = await open(path)
+    return { ...database, commit: steps => database.commit(steps, 'ordered') }
   }
-  const lane = (_: unknown, index: number) =>
-    tryCommands({ database: books.database, name: `lane${index}`, seed: seed + index, runs: runsPerLane, commandsMax, shared, afterRun })
-  const found = (await Promise.all(Array.from({ length: lanes }, lane))).find(each => each !== undefined)
-  expect(found && tellFound(found)).toBeUndefined()
-  expect(await ledger.check()).toEqual([])
-  process.stdout.write(`ledger model: ${commands} commands in ${runs} sequences, seed ${seed}\n`)
-  expect(commands).toBeGreaterThanOrEqual(commandsLeast)
 })
-
-test('nor when the ledger itself looks for the holds that are due', { timeout: 600_000 }, async () => {
-  await using books = await openBooks(openUnsynced)
-  const found = await tryCommands({ database: books.database, name: 'alone', seed, runs: isFull ? 1_000 : 50, commandsMax, isAlone: true })
-  expect(found && tellFound(found)).toBeUndefined()
-})
-
-/** No power fails here: waiting for the disk would take most of the time. */
-async function openUnsynced(path: string): Promise<Database> {
-  const database = await openSqlite(path)
-  return { ...database, commit: steps => database.commit(steps, 'ordered') }
-}

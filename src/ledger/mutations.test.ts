@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { onEveryEngine } from '../../test/engines.ts'
 import { type Database, type Statement, statement } from '../storage/database.ts'
-import { openSqlite } from '../storage/sqlite.ts'
 import { openBooks } from './books.fixture.ts'
 import { tryCommands } from './world.fixture.ts'
 
@@ -111,22 +111,28 @@ const runs = 200
 const commandsMax = 40
 const linesMost = 6
 
-let books: Awaited<ReturnType<typeof openBooks>>
-beforeAll(async () => {
-  books = await openBooks(openSqlite)
-})
-afterAll(() => books[Symbol.asyncDispose]())
+onEveryEngine((open, engine) => {
+  // A server is asked over a wire, which takes a hundred times as long: there it is enough to see that something is found.
+  const asMet = engine === 'PostgreSQL'
 
-test('without a bug nothing is found', async () => {
-  expect(await tryCommands({ database: unsynced(books.database), name: 'sound', seed, runs: 20, commandsMax })).toBeUndefined()
-})
+  let books: Awaited<ReturnType<typeof openBooks>>
+  beforeAll(async () => {
+    books = await openBooks(open)
+  })
+  afterAll(() => books[Symbol.asyncDispose]())
 
-test.each(bugs)('it is found that $bug', async ({ bug, of, as }) => {
-  const planted = plant(books.database, of, as)
-  const found = await tryCommands({ database: planted.database, name: bug, seed, runs, commandsMax })
-  expect(planted.texts, 'the bug must be planted in one statement: the ledger says it in other words now').toHaveLength(1)
-  expect(found?.lines).toBeDefined()
-  expect(found?.lines.length, found?.lines.join('\n')).toBeLessThanOrEqual(linesMost)
+  test('without a bug nothing is found', async () => {
+    expect(await tryCommands({ database: unsynced(books.database), name: 'sound', seed, runs: 20, commandsMax })).toBeUndefined()
+  })
+
+  test.each(bugs)('it is found that $bug', async ({ bug, of, as }) => {
+    const planted = plant(books.database, of, as)
+    const found = await tryCommands({ database: planted.database, name: bug, seed, runs, commandsMax, asMet })
+    expect(planted.texts, 'the bug must be planted in one statement: the ledger says it in other words now').toHaveLength(1)
+    expect(found?.lines).toBeDefined()
+    if (asMet) return
+    expect(found?.lines.length, found?.lines.join('\n')).toBeLessThanOrEqual(linesMost)
+  })
 })
 
 /** The same books, with one statement that says something else. */

@@ -22,6 +22,8 @@ export interface Trial {
   readonly path?: string
   /** What trials that run beside each other share: when one has found something, the others have nothing more to look for. */
   readonly shared?: { foundBy?: string }
+  /** Whether a failure is told as it was met: making it shorter takes many more runs. Default: made short. */
+  readonly asMet?: boolean
   /** After each run that went well. */
   readonly afterRun?: (commands: number) => Promise<void> | void
 }
@@ -53,6 +55,7 @@ export async function tryCommands(trial: Trial): Promise<Found | undefined> {
   const { failed, counterexample, counterexamplePath, errorInstance } = await fc.check(property, {
     numRuns,
     seed,
+    endOnFailure: trial.asMet ?? false,
     ...(path === undefined ? {} : { path }),
   })
   if (!failed) return undefined
