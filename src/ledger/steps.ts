@@ -11,7 +11,8 @@ import { lockStep, type SubscriptionFunds, selectRoom, subscriptionFunds, theseW
  * While it is held it may be extended; once it is settled, what was taken may be given back (`refund.ts`).
  *
  * The hold's own row comes first in each, because whoever has it changed is the one who ends it; then the wallet's or the
- * subscription's. That order is also what keeps overlapping transactions from waiting for each other in a ring.
+ * subscription's. That order is also what keeps overlapping transactions from waiting for each other in a ring. A hold comes to its own row
+ * last, because that is not there yet; should it be there, it does not try to insert it, which would wait for whoever changes it.
  */
 
 /** Whose money a call takes. */
@@ -54,14 +55,14 @@ export interface Settle {
   readonly entryId: string
 }
 
-/** Guards: `short` when not even the floor fits, `held_already` when the call has a hold. Returns `granted`. */
+/** Guards: `short` when not even the floor fits or the call has a hold, `held_already` when it gets one in this moment. Returns `granted`. */
 export function holdSteps(request: HoldRequest): readonly Step[] {
   const { funds, callId, floor, want } = request
   const wish = [floor, want, request.halfOfFree ? 1 : 0]
   const call = [request.leaseId, ...callValues(request)]
   if (funds.kind === 'wallet') {
     return [
-      { statement: takeFromWallet, values: [funds.walletId, ...wish], rows: 1, otherwise: 'short' },
+      { statement: takeFromWallet, values: [funds.walletId, ...wish, callId], rows: 1, otherwise: 'short' },
       { statement: insertWalletHold, values: [funds.walletId, callId, ...call], rows: 1, otherwise: 'held_already' },
       { statement: readGrant, values: [callId] },
     ]
@@ -198,7 +199,7 @@ const holdColumns = `id, wallet_id, subscription_id, amount, state, lease_id,
 
 const grantFromWallet = grant('balance - held', ['$2', '$3', '$4'])
 const takeFromWallet = statement(`update wallets set moved = ${grantFromWallet}, held = held + ${grantFromWallet}
-  where id = $1 and balance - held >= $2`)
+  where id = $1 and balance - held >= $2 and not exists (select 1 from holds where holds.id = $5)`)
 
 const insertWalletHold = statement(`insert into holds (${holdColumns})
   select $2, id, null, moved, 'held', $3, $4, $5, $6, $7, $8, $9, $10, $11 from wallets where id = $1
@@ -206,7 +207,8 @@ const insertWalletHold = statement(`insert into holds (${holdColumns})
 
 const insertWindowHold = statement(`insert into holds (${holdColumns})
   select $5, null, $1, amount, 'held', $9, $10, $11, $12, $13, $14, $15, $16, $17
-  from (select room, case when room is null then $7 else ${grant('room', ['$6', '$7', '$8'])} end as amount from (${selectRoom}) as rooms) as wish
+  from (select room, case when room is null then $7 else ${grant('room', ['$6', '$7', '$8'])} end as amount from (${selectRoom}) as rooms
+    where not exists (select 1 from holds where holds.id = $5)) as wish
   where room is null or room >= $6
   on conflict (id) do nothing`)
 
