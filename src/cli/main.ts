@@ -5,6 +5,7 @@ import { applyCommand } from './apply.ts'
 import { type Api, connectApi } from './client.ts'
 import { codeCommand } from './code.ts'
 import { configCommand } from './config.ts'
+import { databaseCommands } from './database.ts'
 import { groupCommand } from './group.ts'
 import { type ExitCode, Failure, systemTerminal, type Terminal } from './io.ts'
 import { keyCommand } from './key.ts'
@@ -57,7 +58,16 @@ function programOf(cli: Cli, version: string): Command {
     .configureOutput({ writeOut: text => terminal.out(text), writeErr: () => {} })
   program.addHelpText('after', closing)
   const nouns = [serveCommand, configCommand, applyCommand, statusCommand, groupCommand, accountCommand, userCommand, keyCommand]
-  const money = [walletCommand, priceCommand, subscriptionCommand, codeCommand, usageCommand, ledgerCommand, reconcileCommand]
+  const money = [
+    walletCommand,
+    priceCommand,
+    subscriptionCommand,
+    codeCommand,
+    usageCommand,
+    ledgerCommand,
+    reconcileCommand,
+    databaseCommands,
+  ]
   for (const add of [...nouns, ...money]) add(program, cli)
   return program
 }

@@ -29,9 +29,9 @@ export function serveCommand(program: Command, cli: Cli): void {
 }
 
 /** What the gateway rejects with when it cannot start is a sentence for the operator; what JavaScript throws by itself is a bug. */
-async function running(gateway: Promise<void>, { settings }: Config): Promise<void> {
+export async function running<T>(gateway: Promise<T>, { settings }: Config): Promise<T> {
   try {
-    await gateway
+    return await gateway
   } catch (error) {
     if (!(error instanceof Error) || isBug(error)) throw error
     if ('code' in error && error.code === 'EADDRINUSE')
