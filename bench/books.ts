@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { table } from '../src/config/settings.ts'
 import { type Books, type CallEnd, openBooks } from '../src/gateway/books.ts'
 import { openWalletStep } from '../src/ledger/entries.ts'
 import { type Ledger, openLedger } from '../src/ledger/ledger.ts'
@@ -10,6 +11,7 @@ import { openMetrics } from '../src/lib/metrics.ts'
 import { type Database, type Durability, statement } from '../src/storage/database.ts'
 import { migrate } from '../src/storage/migrate.ts'
 import { migrations } from '../src/storage/migrations/list.ts'
+import { openPostgres } from '../src/storage/postgres.ts'
 import { openSqlite } from '../src/storage/sqlite.ts'
 
 /** The books of a gateway as it opens them, and what is to be seen of their thread. */
@@ -18,11 +20,11 @@ export interface Ground extends AsyncDisposable {
   readonly ledger: Ledger
   readonly books: Books
   readonly walletIds: readonly string[]
-  /** SQLite's thread. */
-  readonly worker: Worker
-  /** What SQLite said of itself when it was opened. */
-  readonly settings: { readonly journalMode: string; readonly synchronous: number }
-  /** Commits to the disk so far that had to be synced; those of checkpoints are not among them. */
+  /** SQLite's thread; a server has its own processes. */
+  readonly worker: Worker | undefined
+  /** What the engine said of itself when it was opened. */
+  readonly engine: string
+  /** Commits to the disk so far that had to be synced; those of checkpoints are not among them. Not a number: nobody counts them here. */
   readonly syncs: () => number
 }
 
@@ -31,18 +33,11 @@ const riches = 1_000_000_000_000_000n
 
 export const leaseId = 'bench'
 
-export async function openGround(folder: string, wallets: number): Promise<Ground> {
+/** In the folder, or in the empty database of a server. */
+export async function openGround(folder: string, wallets: number, databaseUrl?: string): Promise<Ground> {
   await using scope = new AsyncDisposableStack()
-  const workers: Worker[] = []
-  const startWorker = (...made: ConstructorParameters<typeof Worker>) => {
-    const worker = new Worker(...made)
-    workers.push(worker)
-    return worker
-  }
-  const opened = await openSqlite(join(folder, 'headgate.db'), { startWorker })
-  scope.defer(() => opened.close())
-  const worker = workers[0]!
-  const { database, syncs } = counted(opened, worker)
+  const { database, worker, engine, syncs } = await (databaseUrl === undefined ? openFile(folder) : openServer(databaseUrl))
+  scope.defer(() => database.close())
   await migrate(database, migrations)
   const ledger = openLedger(database, systemClock)
   const walletIds = Array.from({ length: wallets }, (_, number) => `wallet-${number}`)
@@ -59,8 +54,30 @@ export async function openGround(folder: string, wallets: number): Promise<Groun
   const books = openBooks({ database, journal, clock: systemClock, log: silentLog, metrics: openMetrics(), settleWithinMs })
   scope.defer(() => books.close())
   const rest = scope.move()
-  const { settings } = opened
-  return { database, ledger, books, walletIds, worker, settings, syncs, [Symbol.asyncDispose]: () => rest.disposeAsync() }
+  return { database, ledger, books, walletIds, worker, engine, syncs, [Symbol.asyncDispose]: () => rest.disposeAsync() }
+}
+
+type Engine = Pick<Ground, 'database' | 'worker' | 'engine' | 'syncs'>
+
+async function openFile(folder: string): Promise<Engine> {
+  const workers: Worker[] = []
+  const startWorker = (...made: ConstructorParameters<typeof Worker>) => {
+    const worker = new Worker(...made)
+    workers.push(worker)
+    return worker
+  }
+  const opened = await openSqlite(join(folder, 'headgate.db'), { startWorker })
+  const { journalMode, synchronous } = opened.settings
+  const worker = workers[0]!
+  return { worker, engine: `journal_mode ${journalMode}, synchronous ${synchronous}`, ...counted(opened, worker) }
+}
+
+/** As the gateway opens it by default. */
+async function openServer(url: string): Promise<Engine> {
+  const connections = table.databaseConnections.initial
+  const database = await openPostgres({ url, connections, statementTimeoutMs: table.databaseStatementTimeoutMs.initial })
+  const [row] = await database.report(statement('select version() as version'))
+  return { database, worker: undefined, engine: `${row!.version}; ${connections} connections`, syncs: () => Number.NaN }
 }
 
 /**

@@ -8,8 +8,9 @@ export function median(values: readonly number[]): number {
   return percentile(values, 50)
 }
 
-/** Whole thousands apart, or as many decimals as are worth reading. */
+/** Whole thousands apart, or as many decimals as are worth reading; a dash for what was not measured. */
 export function shown(value: number): string {
+  if (Number.isNaN(value)) return '–'
   if (value >= 100) return Math.round(value).toLocaleString('en')
   return value.toFixed(value >= 10 ? 1 : 2)
 }
