@@ -241,6 +241,7 @@ const groupDraft: GroupDraft = {
   pays: 'balance',
   unpriced: 'refuse',
   onClientLeft: 'drain',
+  firstEventLimitMs: null,
 }
 
 const userDraft: UserDraft = { email: '', concurrency: 5, disabled: false, requestsPerMinute: null, tokensPerMinute: null }

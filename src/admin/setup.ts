@@ -1,7 +1,21 @@
 import { z } from 'zod'
 import { defaultCapabilities } from '../directory/entities.ts'
 import { clientLeftPolicies, unpricedPolicies, waysOfPaying } from '../directory/groups.ts'
-import { baseUrl, baseUrlProblem, concurrency, email, label, model, multiplier, name, object, perMinute, proxy, rate } from './fields.ts'
+import {
+  baseUrl,
+  baseUrlProblem,
+  concurrency,
+  email,
+  firstEventLimitMs,
+  label,
+  model,
+  multiplier,
+  name,
+  object,
+  perMinute,
+  proxy,
+  rate,
+} from './fields.ts'
 
 /**
  * What an installation has, as setup.yaml says it and as the API takes it. A field that is left out has the default that
@@ -14,6 +28,7 @@ const group = {
   pays: z.enum(waysOfPaying),
   unpriced: z.enum(unpricedPolicies),
   onClientLeft: z.enum(clientLeftPolicies),
+  firstEventLimitMs,
 }
 
 export const groupSchema = object('a group', {
@@ -22,6 +37,7 @@ export const groupSchema = object('a group', {
   pays: group.pays.default('balance'),
   unpriced: group.unpriced.default('refuse'),
   onClientLeft: group.onClientLeft.default('drain'),
+  firstEventLimitMs: firstEventLimitMs.default(null),
 })
 export const groupChangeSchema = object('a group', group).partial()
 

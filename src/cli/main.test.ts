@@ -51,6 +51,8 @@ const words = (line: string) => line.split(' ')
 const sent: readonly (readonly [string, string, string, unknown])[] = [
   ['group add default --multiplier 1.2 --pays balance', 'POST', '/groups', { name: 'default', multiplier: '1.2', pays: 'balance' }],
   ['group set default --on-client-left abort', 'PATCH', '/groups/default', { onClientLeft: 'abort' }],
+  ['group set default --first-event-limit-ms 8000', 'PATCH', '/groups/default', { firstEventLimitMs: 8000 }],
+  ['group set default --first-event-limit-ms none', 'PATCH', '/groups/default', { firstEventLimitMs: null }],
   ['group remove a/b', 'DELETE', '/groups/a%2Fb', undefined],
   ['user add dev@example.com --concurrency -1', 'POST', '/users', { email: 'dev@example.com', concurrency: -1 }],
   ['user set dev@example.com --requests-per-minute none', 'PATCH', '/users/dev%40example.com', { requestsPerMinute: null }],

@@ -43,6 +43,8 @@ export interface Group {
   readonly unpriced: 'refuse' | 'free'
   /** What becomes of an answer whose client left. */
   readonly onClientLeft: 'drain' | 'abort'
+  /** After so long without the first event of a stream, an account that is free is asked instead. Milliseconds; null is never. */
+  readonly firstEventLimitMs: number | null
   readonly createdAtMs: number
 }
 

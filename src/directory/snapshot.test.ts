@@ -29,7 +29,14 @@ beforeAll(async () => {
   books = await openSqlite(join(folder, 'books.db'))
   await migrate(books, migrations)
   const madeGroup = makeGroup(
-    { name: 'default', multiplier: { units: 1n, scale: 0 }, pays: 'balance', unpriced: 'refuse', onClientLeft: 'drain' },
+    {
+      name: 'default',
+      multiplier: { units: 1n, scale: 0 },
+      pays: 'balance',
+      unpriced: 'refuse',
+      onClientLeft: 'drain',
+      firstEventLimitMs: null,
+    },
     0,
   )
   const madeUser = makeUser(

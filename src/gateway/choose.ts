@@ -66,6 +66,29 @@ export class Chooser {
     return slot && sureSlot(slot, log)
   }
 
+  /**
+   * An account not yet tried that can take the call at this moment, with its slot; undefined when none can: a bound call
+   * has no other. One that lately took `limitMs` and longer to begin is no better than the one that is being waited for.
+   */
+  async elsewhere(limitMs: number): Promise<Chosen | undefined> {
+    const nowMs = this.#parts.clock.nowMs()
+    const isFree = (candidate: Candidate) => readinessOf(candidate, nowMs) === 'free' && (candidate.condition.firstEventMs ?? 0) < limitMs
+    const best = leastLoaded((await this.#candidates()).filter(isFree), this.#parts.chance)
+    const chosen = best && (await this.#chosen(best))
+    if (chosen !== undefined) this.#tried.add(chosen.server.account.id)
+    return chosen
+  }
+
+  /** Nothing was sent to it: its slot and its rate are others' again, and it may still be asked. */
+  async giveBack({ server: { account }, slot }: Chosen): Promise<void> {
+    const { coordinator, log } = this.#parts
+    this.#tried.delete(account.id)
+    await slot[Symbol.asyncDispose]()
+    const meters = metersOf(`account:${account.id}`, account, this.#admission.call.inputTokens)
+    const corrections = meters.map(meter => ({ ...meter, amount: -meter.amount }))
+    if (corrections.length > 0) await beside('giving back rates', log, () => coordinator.correct(corrections))
+  }
+
   /** When and why nobody can be asked, whoever was tried. */
   async nobody(): Promise<Nobody> {
     return this.#nobody(await this.#candidates('tried too'))

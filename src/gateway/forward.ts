@@ -10,10 +10,10 @@ import { type AttemptFault, attemptFaults } from '../upstreams/verdict.ts'
 import type { AttemptRow } from '../usage/record.ts'
 import type { Admission } from './admit.ts'
 import { beside } from './beside.ts'
-import { Chooser } from './choose.ts'
+import { Chooser, type Chosen } from './choose.ts'
 import type { Client } from './client.ts'
+import { beginningOrElsewhere, type Elsewhere } from './first-event.ts'
 import type { Gateway } from './gateway.ts'
-import { unlessAborted } from './patience.ts'
 import type { Server } from './read-call.ts'
 import { requestHeaders } from './request-headers.ts'
 
@@ -37,11 +37,14 @@ type Writable<Type> = { -readonly [Name in keyof Type]: Type[Name] }
 export async function forward(admission: Admission, client: Client, gateway: Gateway): Promise<Reply> {
   const { settings } = gateway
   const chooser = new Chooser(admission, client, gateway)
+  // Whole answers say nothing before their end: how slowly they begin cannot be seen.
+  const limitMs = admission.call.facts.stream ? admission.offer.group.firstEventLimitMs : null
   let last: { fault: AttemptFault; server: Server } | undefined
   let isRepeated = false
+  let next: Chosen | undefined
 
   for (let tries = 0; tries <= settings.switchesMax; tries += 1) {
-    let chosen = await chooser.next()
+    let chosen = next ?? (await chooser.next())
     if ('why' in chosen) {
       if (last === undefined) throw unavailable(chosen.why, chosen.restEndsInMs)
       const waitMs = isRepeated ? undefined : repeatAfterMs(last.fault, gateway)
@@ -52,12 +55,14 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
       if (slot === undefined) break
       chosen = { server: last.server, slot }
     }
-    const tried = await tryOne(chosen.server, chosen.slot, { admission, client, gateway })
+    const elsewhere = limitMs !== null && tries < settings.switchesMax ? { chooser, limitMs } : undefined
+    const tried = await tryOne(chosen, elsewhere, { admission, client, gateway })
     if ('attempt' in tried) {
       if (tried.beginning.kind !== 'refusal') await bindSession(chooser, chosen.server, gateway)
       return tried
     }
     last = { fault: tried.fault, server: chosen.server }
+    next = tried.next
     if (!attemptFaults[tried.fault.name].elsewhere) break
   }
   if (gateway.closing.aborted && last?.fault.name === 'aborted') throw gateway.closing.reason
@@ -68,8 +73,14 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
 
 type Trying = { readonly admission: Admission; readonly client: Client; readonly gateway: Gateway }
 
+/** An attempt that nobody answered, and the account to ask instead when one has been taken already. */
+interface Failed {
+  readonly fault: AttemptFault
+  readonly next: Chosen | undefined
+}
+
 /** One attempt. The slot is given back here unless an answer took it along, or the drain did. */
-async function tryOne(server: Server, slot: Slot, trying: Trying): Promise<Reply | { readonly fault: AttemptFault }> {
+async function tryOne({ server, slot }: Chosen, elsewhere: Elsewhere | undefined, trying: Trying): Promise<Reply | Failed> {
   const { admission, client, gateway } = trying
   await using scope = new AsyncDisposableStack()
   scope.use(slot)
@@ -81,7 +92,7 @@ async function tryOne(server: Server, slot: Slot, trying: Trying): Promise<Reply
   scope.defer(() => abandon(attempt, gateway))
   admission.receipt.attempts.push(row)
 
-  const beginning = await unlessAborted(attempt.beginning, client.left)
+  const { beginning, next } = await beginningOrElsewhere(attempt, elsewhere, trying)
   if (beginning === undefined) {
     if (attempt.isSent) {
       scope.move() // The drain has it now.
@@ -94,7 +105,7 @@ async function tryOne(server: Server, slot: Slot, trying: Trying): Promise<Reply
     throw client.left.reason
   }
   const fault = await judge(beginning, { attempt, server, row, startedMs }, gateway)
-  if (fault !== undefined) return { fault }
+  if (fault !== undefined) return { fault, next }
   return newReply({ attempt, beginning: beginning as Reply['beginning'], server, slot, row }, scope.move())
 }
 
@@ -146,7 +157,7 @@ export async function judge(
     const nowMs = clock.nowMs()
     await changeCondition(
       server,
-      condition => afterFault(condition, fault, server.model, { ...settings, nowMs, sentAtMs: row.beganAtMs }),
+      condition => afterFault(condition, fault, server.model, { ...settings, nowMs, sentAtMs: row.beganAtMs, waitedMs: row.durationMs }),
       gateway,
     )
     return fault
