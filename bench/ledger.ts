@@ -163,7 +163,7 @@ function endOf(request: HoldRequest): CallEnd {
   const served = { accountId: 'account-1', servedModel: model, tier: 'default', priceId: 'price-1', upstreamRequestId }
   const times = { lineMs: 0, firstTokenMs: 412, durationMs: 3_120 }
   const changes = { instructionsAdded: false, outputLoweredTo: null }
-  const money = { usage, held: want, cost, attempts: 1 }
+  const money = { usage, held: want, cost, uncollectedWhy: null, attempts: 1 }
   const ending: Pick<CallRow, 'ended' | 'basis' | 'status' | 'fault'> = { ended: 'completed', basis: 'reported', status: 200, fault: null }
   const row: CallRow = { id: callId, ...asked, ...served, ...times, ...changes, ...money, ...ending }
   const how = { status: 200, fault: null, firstEventMs: 411, durationMs: 411, upstreamRequestId, answered: true }

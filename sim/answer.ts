@@ -1,6 +1,7 @@
-import type { Asked, CountTokens } from './asked.ts'
-import { type Output, type Part, planOutput } from './output.ts'
+import { type Asked, type CountTokens, isObject } from './asked.ts'
+import { compactedTokens, type Output, type Part, planCompaction, planOutput } from './output.ts'
 import type { Script } from './script.ts'
+import { seal } from './seal.ts'
 import { nothingUsed, type TokenUsage } from './usage.ts'
 
 /** All that one answer will be, before any of it is sent. */
@@ -16,7 +17,9 @@ export interface Answer {
   readonly used: TokenUsage
 }
 
-export type ResponseStatus = 'in_progress' | 'completed' | 'incomplete' | 'failed'
+export type FinalStatus = 'completed' | 'incomplete' | 'failed' | 'cancelled'
+
+export type ResponseStatus = FinalStatus | 'queued' | 'in_progress'
 
 export type Item = Record<string, unknown> & { readonly id: string; readonly type: string }
 
@@ -27,21 +30,23 @@ export interface Ending {
   /** undefined leaves the field out. */
   readonly usage: Readonly<Record<string, unknown>> | null | undefined
   readonly webSearches: number
+  /** Why it is incomplete. Default `max_output_tokens`. */
+  readonly reason?: 'steered'
 }
 
 export interface AnswerMaking {
   /** Makes the ids of the response and its items; unique. */
   readonly suffix: string
-  /** Tokens of the remembered context that `previous_response_id` names. */
+  /** Tokens of what is taken up from before, on top of what was sent. */
   readonly contextTokens: number
   readonly countTokens: CountTokens
+  /** Reasoning is sealed for it, and can be opened by nobody else. */
+  readonly organisation: string
 }
 
 export function makeAnswer(asked: Asked, script: Script, making: AnswerMaking): Answer {
-  const output = planOutput(script, making.suffix, {
-    maxTokens: asked.maxOutputTokens ?? Number.POSITIVE_INFINITY,
-    countTokens: making.countTokens,
-  })
+  const inputTokens = asked.inputTokens + making.contextTokens
+  const output = isCompaction(asked) ? compaction(script, inputTokens, making) : spokenOutput(asked, script, making)
   return {
     id: `resp_${making.suffix}`,
     createdAtSeconds: Math.floor(Date.now() / 1000),
@@ -50,8 +55,32 @@ export function makeAnswer(asked: Asked, script: Script, making: AnswerMaking): 
     asked,
     script,
     output,
-    used: usedBy(asked.inputTokens + making.contextTokens, script, output),
+    used: usedBy(inputTokens, script, output),
   }
+}
+
+function spokenOutput(asked: Asked, script: Script, { suffix, countTokens, organisation }: AnswerMaking): Output {
+  return planOutput(script, suffix, {
+    maxTokens: asked.maxOutputTokens ?? Number.POSITIVE_INFINITY,
+    countTokens,
+    sealed: wantsSealed(asked) ? seal(organisation, script.reasoning ?? 0) : undefined,
+  })
+}
+
+/** Some clients have their context compacted by an ordinary call whose last item says so. */
+function isCompaction({ fields: { input } }: Asked): boolean {
+  const last: unknown = Array.isArray(input) ? input.at(-1) : undefined
+  return isObject(last) && last.type === 'compaction_trigger'
+}
+
+function compaction(script: Script, inputTokens: number, { suffix, organisation }: AnswerMaking): Output {
+  const tokens = compactedTokens(script, inputTokens)
+  return planCompaction(`cmp_${suffix}`, tokens, seal(organisation, tokens))
+}
+
+/** As it was asked for, and always where nothing is stored: how else should it come back. */
+function wantsSealed({ store, fields: { include } }: Asked): boolean {
+  return !store || (Array.isArray(include) && include.includes('reasoning.encrypted_content'))
 }
 
 /** With the whole input: a model reads all of it before its first word. */
@@ -72,8 +101,9 @@ export function usedBy(
 }
 
 /** The status that a whole answer has in its terminal event or JSON body. */
-export function finalStatus({ output, script }: Answer): ResponseStatus {
+export function finalStatus({ output, script }: Answer): FinalStatus {
   if (script.end === 'failed' || script.end === 'error') return 'failed'
+  if (script.end === 'cancelled') return 'cancelled'
   return script.end === 'incomplete' || !output.isWhole ? 'incomplete' : 'completed'
 }
 
@@ -87,6 +117,7 @@ export function responseObject(answer: Answer, ending: Ending): Record<string, u
   const { asked, script } = answer
   const { fields } = asked
   const { status } = ending
+  const isUnderWay = status === 'in_progress' || status === 'queued'
   const conversation = script.conversation ?? asked.conversationId
   const { code, message } = failureOf(script)
   return {
@@ -94,11 +125,11 @@ export function responseObject(answer: Answer, ending: Ending): Record<string, u
     object: 'response',
     created_at: answer.createdAtSeconds,
     status,
-    background: false,
+    background: asked.background,
     completed_at: status === 'completed' ? Math.floor(Date.now() / 1000) : null,
     ...(conversation !== undefined && { conversation: { id: conversation } }),
     error: status === 'failed' ? { code, message } : null,
-    incomplete_details: status === 'incomplete' ? { reason: 'max_output_tokens' } : null,
+    incomplete_details: status === 'incomplete' ? { reason: ending.reason ?? 'max_output_tokens' } : null,
     instructions: fields.instructions ?? null,
     max_output_tokens: asked.maxOutputTokens ?? null,
     max_tool_calls: fields.max_tool_calls ?? null,
@@ -109,12 +140,12 @@ export function responseObject(answer: Answer, ending: Ending): Record<string, u
     prompt_cache_key: fields.prompt_cache_key ?? null,
     reasoning: { effort: null, summary: null, ...asObject(fields.reasoning) },
     safety_identifier: fields.safety_identifier ?? null,
-    service_tier: status === 'in_progress' ? asked.serviceTier : answer.tier,
+    service_tier: isUnderWay ? asked.serviceTier : answer.tier,
     store: asked.store,
     temperature: fields.temperature ?? 1,
     text: { format: { type: 'text' }, verbosity: 'medium', ...asObject(fields.text) },
     tool_choice: fields.tool_choice ?? 'auto',
-    ...(status !== 'in_progress' && ending.webSearches > 0 && { tool_usage: { web_search: { num_requests: ending.webSearches } } }),
+    ...(!isUnderWay && ending.webSearches > 0 && { tool_usage: { web_search: { num_requests: ending.webSearches } } }),
     tools: fields.tools ?? [],
     top_logprobs: 0,
     top_p: fields.top_p ?? 1,
@@ -131,7 +162,14 @@ export function finishedItem(part: Part): Item {
   const { id, text } = part
   switch (part.kind) {
     case 'reasoning':
-      return { id, type: 'reasoning', summary: [{ type: 'summary_text', text }] }
+      return {
+        id,
+        type: 'reasoning',
+        summary: [{ type: 'summary_text', text }],
+        ...(part.sealed !== undefined && { encrypted_content: part.sealed }),
+      }
+    case 'compaction':
+      return { id, type: 'compaction', encrypted_content: part.sealed }
     case 'search':
       return { id, type: 'web_search_call', status, action: { type: 'search', query: text, queries: [text] } }
     case 'image':

@@ -5,6 +5,7 @@ export interface Asked {
   readonly model: string
   readonly stream: boolean
   readonly store: boolean
+  readonly background: boolean
   readonly serviceTier: string
   readonly maxOutputTokens: number | undefined
   readonly previousResponseId: string | undefined
@@ -33,15 +34,22 @@ const bytesPerToken = 4
  */
 export function readAsked(body: Buffer, countTokens: CountTokens): Asked | Refusal {
   const fields = parseObject(body)
-  if (fields === undefined) return refusal(400, 'We could not parse the JSON body of your request.')
+  return fields === undefined ? notJson() : askedOrRefusal(fields, countTokens)
+}
+
+export function askedOrRefusal(fields: Readonly<Record<string, unknown>>, countTokens: CountTokens): Asked | Refusal {
   const model = fields.model
-  if (typeof model !== 'string' || model === '')
-    return refusal(400, "Missing required parameter: 'model'.", 'missing_required_parameter', 'model')
+  if (typeof model === 'string' && model !== '') return askedOf(fields, model, countTokens)
+  return refusal(400, "Missing required parameter: 'model'.", 'missing_required_parameter', 'model')
+}
+
+export function askedOf(fields: Readonly<Record<string, unknown>>, model: string, countTokens: CountTokens): Asked {
   const max = fields.max_output_tokens
   return {
     model,
     stream: fields.stream === true,
     store: fields.store !== false,
+    background: fields.background === true,
     serviceTier: textOr(fields.service_tier, 'auto'),
     maxOutputTokens: typeof max === 'number' ? max : undefined,
     previousResponseId: textOr(fields.previous_response_id, undefined),
@@ -53,11 +61,20 @@ export function readAsked(body: Buffer, countTokens: CountTokens): Asked | Refus
   }
 }
 
+export function notJson(): Refusal {
+  return refusal(400, 'We could not parse the JSON body of your request.')
+}
+
 export function refusal(...[status, message, code = null, param = null]: [number, string, (string | null)?, (string | null)?]): Refusal {
   return { status, error: { message, type: 'invalid_request_error', param, code } }
 }
 
-function parseObject(body: Buffer): Record<string, unknown> | undefined {
+/** Tokens of values that stand where the texts of an input do, by the same rule. */
+export function countTexts(value: unknown, countTokens: CountTokens): number {
+  return textsOf(value, true).reduce((sum, text) => sum + countTokens(text), 0)
+}
+
+export function parseObject(body: Buffer): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(body.toString('utf8'))
     return isObject(value) ? value : undefined
@@ -86,10 +103,10 @@ function textsOf(value: unknown, counts: boolean): string[] {
   return Object.entries(value).flatMap(([name, each]) => textsOf(each, textFields.has(name)))
 }
 
-function textOr<Else>(value: unknown, otherwise: Else): string | Else {
+export function textOr<Else>(value: unknown, otherwise: Else): string | Else {
   return typeof value === 'string' && value !== '' ? value : otherwise
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -18,34 +18,57 @@ export interface BillRow {
 
 /** Sums instead of lines: a run of millions of calls has an invoice too. */
 export interface Bill {
-  /** Adds an answer that is over. What was refused, or never begun, is not billed. */
+  /** Takes an answer that begins. It counts once it is over; what was refused, or never begun, is not billed. */
   add(line: OpenLine, atMs: number): void
   rows(): BillRow[]
 }
 
 export function openBill(): Bill {
   const sums = new Map<string, { day: string; key: string; model: string; requests: number; usage: TokenUsage; nanos: bigint }>()
+  let waiting: Beginning[] = []
+
+  /** Counts what is over. */
+  function settle(): void {
+    const over = waiting.filter(({ line }) => line.ended !== 'running')
+    waiting = waiting.filter(({ line }) => line.ended === 'running')
+    for (const { line, atMs } of over) count(line, atMs)
+  }
+
+  function count(line: OpenLine, atMs: number): void {
+    if (!line.answered || line.status !== 200 || line.modelServed === null) return
+    const day = new Date(atMs).toISOString().slice(0, 10)
+    const id = `${day}\n${line.key}\n${line.modelServed}`
+    const sum = sums.get(id)
+    if (sum === undefined) {
+      sums.set(id, { day, key: labelOf(line.key), model: line.modelServed, requests: 1, usage: line.usage, nanos: line.costNanos })
+      return
+    }
+    sum.requests += 1
+    sum.usage = plus(sum.usage, line.usage)
+    sum.nanos += line.costNanos
+  }
+
   return {
     add(line, atMs) {
-      if (!line.answered || line.status !== 200 || line.modelServed === null) return
-      const day = new Date(atMs).toISOString().slice(0, 10)
-      const id = `${day}\n${line.key}\n${line.modelServed}`
-      const sum = sums.get(id)
-      if (sum === undefined) {
-        sums.set(id, { day, key: labelOf(line.key), model: line.modelServed, requests: 1, usage: line.usage, nanos: line.costNanos })
-        return
-      }
-      sum.requests += 1
-      sum.usage = plus(sum.usage, line.usage)
-      sum.nanos += line.costNanos
+      if (waiting.push({ line, atMs }) > waitingMax) settle()
     },
-    rows: () =>
-      [...sums.values()].map(({ day, key, model, requests, usage, nanos }) => ({
+    rows() {
+      settle()
+      return [...sums.values()].map(({ day, key, model, requests, usage, nanos }) => ({
         ...{ day, key, model, requests, input_tokens: usage.inputTokens, cached_tokens: usage.cachedTokens },
         ...{ output_tokens: usage.outputTokens, cost_usd: usdText(nanos) },
-      })),
+      }))
+    },
   }
 }
+
+interface Beginning {
+  readonly line: OpenLine
+  readonly atMs: number
+}
+
+/** So that a run of millions of calls keeps no more than these, and those under way. */
+const waitingMax = 1_000
 
 export function labelOf(key: string): string {
   return `key_${createHash('sha256').update(key).digest('hex').slice(0, 12)}`

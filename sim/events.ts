@@ -1,4 +1,4 @@
-import { type Answer, type Ending, failureOf, finishedItem, type Item, type ResponseStatus, responseObject, textContent } from './answer.ts'
+import { type Answer, type Ending, type FinalStatus, failureOf, finishedItem, type Item, responseObject, textContent } from './answer.ts'
 import type { Part, Shown } from './output.ts'
 import type { Script } from './script.ts'
 
@@ -8,16 +8,13 @@ export interface Draft {
   readonly fields: Readonly<Record<string, unknown>>
   readonly shown: Readonly<Shown>
   readonly item?: Item
+  /** Still in the queue: nothing has been made, and nothing is owed. */
+  readonly isQueued?: true
 }
 
 /** All events of a stream but the terminal one, in order. */
 export function draftEvents(answer: Answer): Draft[] {
-  const none = { part: 0, chars: 0 }
-  const response = responseObject(answer, { status: 'in_progress', items: [], usage: null, webSearches: 0 })
-  const drafts: Draft[] = [
-    { type: 'response.created', fields: { response }, shown: none },
-    { type: 'response.in_progress', fields: { response }, shown: none },
-  ]
+  const drafts = beginning(answer)
   for (const [index, part] of answer.output.parts.entries()) {
     const item = finishedItem(part)
     drafts.push({
@@ -31,7 +28,23 @@ export function draftEvents(answer: Answer): Draft[] {
   return drafts
 }
 
-export function terminalEvent(answer: Answer, ending: Ending): { type: string; response: Record<string, unknown> } {
+/** Behind `created`, in the background, the answer waits for its turn. */
+function beginning(answer: Answer): Draft[] {
+  const shown = { part: 0, chars: 0 }
+  const responseAs = (status: 'queued' | 'in_progress') => ({
+    response: responseObject(answer, { status, items: [], usage: null, webSearches: 0 }),
+  })
+  const running = responseAs('in_progress')
+  const inProgress: Draft = { type: 'response.in_progress', fields: running, shown }
+  if (!answer.asked.background) return [{ type: 'response.created', fields: running, shown }, inProgress]
+  const queued = { fields: responseAs('queued'), shown, isQueued: true } as const
+  return [{ type: 'response.created', ...queued }, { type: 'response.queued', ...queued }, inProgress]
+}
+
+export function terminalEvent(
+  answer: Answer,
+  ending: Ending & { readonly status: FinalStatus },
+): { type: string; response: Record<string, unknown> } {
   return { type: terminalTypes[ending.status], response: responseObject(answer, ending) }
 }
 
@@ -49,20 +62,28 @@ export function frame(event: { readonly type: string }, sequence: number, script
   return `${comment}${name}data: ${JSON.stringify({ type, sequence_number: sequence, ...fields })}${line}${line}`
 }
 
+/** A value as one event without a name, as chat completions are streamed. */
+export function dataFrame(value: object, script: Script): string {
+  const line = script.crlf === true ? '\r\n' : '\n'
+  const comment = script.comments === true ? `: ping${line}${line}` : ''
+  return `${comment}data: ${JSON.stringify(value)}${line}${line}`
+}
+
 export function doneMarker(script: Script): string {
   return script.crlf === true ? 'data: [DONE]\r\n\r\n' : 'data: [DONE]\n\n'
 }
 
-const terminalTypes: Record<ResponseStatus, string> = {
-  in_progress: 'response.in_progress',
+const terminalTypes: Record<FinalStatus, string> = {
   completed: 'response.completed',
   incomplete: 'response.incomplete',
   failed: 'response.failed',
+  cancelled: 'response.incomplete',
 }
 
 /** An item as it is announced: begun, and empty. */
 function beginningOf(item: Item): Item {
   if (item.type === 'reasoning') return { ...item, summary: [] }
+  if (item.type === 'compaction') return { ...item, encrypted_content: '' }
   const status = 'in_progress'
   if (item.type === 'message') return { ...item, status, content: [] }
   if (item.type === 'function_call') return { ...item, status, arguments: '' }
@@ -77,6 +98,8 @@ function partEvents(part: Part, index: number, script: Script): Draft[] {
   switch (part.kind) {
     case 'reasoning':
       return reasoningEvents(part, index)
+    case 'compaction':
+      return [plain('response.compaction.compacting')]
     case 'search':
       return ['in_progress', 'searching', 'completed'].map(step => plain(`response.web_search_call.${step}`))
     case 'image': {

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type Answer, finalStatus, finishedItem, responseObject } from './answer.ts'
+import { type Answer, type FinalStatus, finalStatus, finishedItem, responseObject } from './answer.ts'
 import { draftEvents, frame, terminalEvent } from './events.ts'
 import { pause, type Run } from './run.ts'
 import type { Script } from './script.ts'
@@ -10,7 +10,7 @@ export interface FastAnswer {
   readonly frames: readonly (readonly string[])[]
   readonly charged: TokenUsage
   readonly isUsageReported: boolean
-  readonly ended: 'completed' | 'incomplete' | 'failed'
+  readonly ended: FinalStatus
   readonly model: string
   readonly tier: string
   readonly headers: Readonly<Record<string, string | string[]>>
@@ -38,7 +38,7 @@ export function makeFast(answer: Answer, suffix: string): FastAnswer {
     frames: texts.map(text => text.split(suffix)),
     charged,
     isUsageReported: wire !== undefined,
-    ended: status === 'in_progress' ? 'completed' : status,
+    ended: status,
     model: answer.model,
     tier: answer.tier,
     headers,

@@ -19,12 +19,16 @@ export interface SimPrice extends SimRates {
   readonly tiers?: Readonly<Record<string, SimRates>>
 }
 
-/** Besides an `End`: `refused` (no answer was made), `raw` (`rawBody`), `left` (the client was gone first), `running`. */
-export type Ended = End | 'refused' | 'raw' | 'left' | 'running'
+/** Besides an `End`: `refused` (no answer was made), `raw` (`rawBody`), `left` (the client was gone first), `cancelled`, `running`. */
+export type Ended = End | 'refused' | 'raw' | 'left' | 'cancelled' | 'running'
+
+/** What an answer is made for. Over a WebSocket each response has its line, warm-ups and successors included. */
+export type Billed = 'responses' | 'websocket' | 'compact' | 'chat' | 'embeddings'
 
 /** What one call cost, from the upstream's side. It is final once `ended` is not `running`. */
 export interface InvoiceLine {
   readonly key: string
+  readonly of: Billed
   readonly modelAsked: string
   readonly modelServed: string | null
   readonly tier: string | null
@@ -34,7 +38,7 @@ export interface InvoiceLine {
   readonly stream: boolean
   readonly status: number
   readonly usage: TokenUsage
-  /** Whether the client was sent this usage, in a terminal event or a JSON body. */
+  /** Whether the client was sent this usage, in a terminal event or a JSON body; in the background: whether it can be retrieved. */
   readonly usageReported: boolean
   /** Nano-dollars, rounded half up once. 0 without a price, and `priced` says so. */
   readonly costNanos: bigint
@@ -52,9 +56,10 @@ export type OpenLine = { -readonly [Name in keyof InvoiceLine]: InvoiceLine[Name
 
 export type Charge = (line: OpenLine, usage: TokenUsage) => void
 
-export function newLine(key: string, modelAsked: string, stream: boolean): OpenLine {
+export function newLine(key: string, modelAsked: string, stream: boolean, of: Billed = 'responses'): OpenLine {
   return {
     key,
+    of,
     modelAsked,
     modelServed: null,
     tier: null,

@@ -53,7 +53,7 @@ export function ask(sim: Sim, question: Question = {}): Listening {
       res.on('error', (error: NodeJS.ErrnoException) => end('broken', error.code))
     })
   })
-  req.end(method === 'GET' ? undefined : typeof body === 'string' ? body : JSON.stringify(body))
+  req.end(method === 'GET' || method === 'DELETE' ? undefined : typeof body === 'string' ? body : JSON.stringify(body))
   return {
     heard,
     until: wanted =>

@@ -22,7 +22,10 @@ test.concurrent.each(['SIGTERM', 'SIGINT'] as const)('it says one line when read
   const folder = mkdtempSync(join(tmpdir(), 'sim-'))
   try {
     const file = join(folder, 'scripts.json')
-    writeFileSync(file, JSON.stringify({ scripts: [{ script: { text: 'from the file' } }], prices: { m: { input: '1', output: '2' } } }))
+    writeFileSync(
+      file,
+      JSON.stringify({ scripts: [{ script: { text: 'from the file' } }], prices: { m: { input: '1', output: '2' } }, websocket: false }),
+    )
     const { child, exited } = start('--port', '0', '--script', file)
     const [line] = await once(child.stdout, 'data')
     const url = /^scripted upstream ready at (http:\/\/127\.0\.0\.1:\d+)\n$/.exec(String(line))![1]!
@@ -30,11 +33,24 @@ test.concurrent.each(['SIGTERM', 'SIGINT'] as const)('it says one line when read
     expect(await answer.text()).toContain('from the file')
     const models = await fetch(`${url}/v1/models`)
     expect(await models.json()).toMatchObject({ data: [{ id: 'm' }] })
+    const conversation = await fetch(`${url}/v1/conversations`, { method: 'POST' })
+    expect(await conversation.json()).toMatchObject({ object: 'conversation' })
     child.kill(signal)
 
     expect(await exited).toEqual({ code: 0, said: '' })
   } finally {
     rmSync(folder, { recursive: true })
+  }
+})
+
+test.concurrent('asked for help, it says what it takes and what it has', async () => {
+  const { child, exited } = start('--help')
+  let said = ''
+  child.stdout.on('data', (chunk: Buffer) => (said += chunk))
+
+  expect(await exited).toEqual({ code: 0, said: '' })
+  for (const words of ['--script file.json', '"route"', 'POST /chat/completions', 'GET /responses/{id}/input_items', 'WebSocket']) {
+    expect(said).toContain(words)
   }
 })
 
@@ -64,6 +80,8 @@ test.each([
   ['[]', 'wrong at its top'],
   ['{"scripts":[{"script":{"txet":"x"}}]}', 'wrong at scripts.0.script.0: Unrecognized key: "txet"'],
   ['{"scripts":[{"script":[{},{"end":"gone"}]}]}', 'wrong at scripts.0.script.1.end'],
+  ['{"scripts":[{"route":"retreive","script":{}}]}', 'wrong at scripts.0.route'],
+  ['{"scripts":[],"websocket":true}', 'wrong at websocket'],
   ['{"scripts":[],"prices":{"m":{"input":"1e3","output":"1"}}}', 'wrong at prices.m.input: USD per million tokens must be decimal text'],
 ])('the script file %s is told what is wrong', (text, sentence) => {
   expect(() => readScriptFile(text)).toThrow(sentence)

@@ -1,24 +1,37 @@
-/** The responses that were stored, each known to its own key only. */
+import type { Background } from './background.ts'
+import { openShelf, type Shelf } from './shelf.ts'
+
+/** All that lives on after a request, each thing known to the key that made it only. */
 export interface Memory {
-  /** `tokens`: of the whole context that a next call takes up again. */
-  keep(key: string, responseId: string, tokens: number): void
-  /** The context's tokens; undefined for what is unknown, forgotten or another key's. */
-  find(key: string, responseId: string): number | undefined
+  readonly responses: Shelf<Stored>
+  /** By their own ids: of stored responses, what went in and what came out, and of conversations. */
+  readonly items: Shelf<StoredItem>
+  readonly conversations: Shelf<Conversation>
+}
+
+/** An item as it is told again. */
+export type StoredItem = Record<string, unknown> & { readonly id: string; readonly type: string }
+
+export interface Stored {
+  /** As it is now. */
+  response(): Record<string, unknown>
+  readonly inputItems: readonly StoredItem[]
+  /** Of the whole context that a next call takes up again; undefined when none can. */
+  readonly contextTokens: number | undefined
+  readonly background?: Background
+}
+
+export interface Conversation {
+  readonly id: string
+  readonly createdAtSeconds: number
+  metadata: unknown
+  readonly items: { readonly item: StoredItem; readonly tokens: number }[]
 }
 
 const responsesMax = 100_000
+const itemsMax = 400_000
+const conversationsMax = 100_000
 
 export function openMemory(): Memory {
-  const tokensByResponse = new Map<string, { readonly key: string; readonly tokens: number }>()
-  return {
-    keep(key, responseId, tokens) {
-      tokensByResponse.set(responseId, { key, tokens })
-      if (tokensByResponse.size <= responsesMax) return
-      for (const oldest of tokensByResponse.keys()) return void tokensByResponse.delete(oldest)
-    },
-    find(key, responseId) {
-      const kept = tokensByResponse.get(responseId)
-      return kept?.key === key ? kept.tokens : undefined
-    },
-  }
+  return { responses: openShelf(responsesMax), items: openShelf(itemsMax), conversations: openShelf(conversationsMax) }
 }

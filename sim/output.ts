@@ -3,7 +3,7 @@ import type { Script } from './script.ts'
 
 /** One item of an answer, before it is put in the wire's words. `text` is a call's arguments, a search's query. */
 export interface Part {
-  readonly kind: 'reasoning' | 'search' | 'image' | 'message' | 'call'
+  readonly kind: 'reasoning' | 'search' | 'image' | 'message' | 'call' | 'compaction'
   readonly id: string
   readonly text: string
   readonly tokens: number
@@ -11,6 +11,8 @@ export interface Part {
   readonly pieces: readonly string[]
   /** Of a function call. */
   readonly name: string
+  /** Of a compaction, and of reasoning that can be sent back: the encrypted content. */
+  readonly sealed?: string | undefined
   /** False when `max_output_tokens` cut it. */
   readonly isWhole: boolean
 }
@@ -35,6 +37,7 @@ export interface Shown {
 export interface OutputLimits {
   readonly maxTokens: number
   readonly countTokens: CountTokens
+  readonly sealed?: string | undefined
 }
 
 const defaultText = 'Water runs downhill, and every farm along the canal receives the measure that it is owed.'
@@ -46,7 +49,8 @@ export function planOutput(script: Script, suffix: string, limits: OutputLimits)
   let room = limits.maxTokens - reasoningTokens
   const parts: Part[] = []
   if (script.reasoning !== undefined) {
-    parts.push(part('reasoning', `rs_${suffix}`, { text: 'Looking at the sluice.', tokens: reasoningTokens }))
+    const thought = part('reasoning', `rs_${suffix}`, { text: 'Looking at the sluice.', tokens: reasoningTokens })
+    parts.push({ ...thought, sealed: limits.sealed })
   }
   for (let n = 0; n < (script.webSearches ?? 0); n++) parts.push(part('search', `ws_${suffix}_${n}`, { text: `water rights ${n + 1}` }))
   if (script.hugeEventBytes !== undefined) parts.push(part('image', `ig_${suffix}`, { text: '' }))
@@ -61,6 +65,19 @@ export function planOutput(script: Script, suffix: string, limits: OutputLimits)
   const tokens = parts.reduce((sum, each) => sum + each.tokens, 0)
   const countTokens = script.outputTokens === undefined ? limits.countTokens : 'by share'
   return { parts, isWhole, tokens, reasoningTokens, webSearches: script.webSearches ?? 0, countTokens }
+}
+
+/** A compaction is about so much shorter than what it stands for. */
+const shrinkage = 10
+
+export function compactedTokens(script: Script, inputTokens: number): number {
+  return script.outputTokens ?? Math.ceil(inputTokens / shrinkage)
+}
+
+/** What comes of a trigger: nothing is said, and one item stands for all that went before. */
+export function planCompaction(id: string, tokens: number, sealed: string): Output {
+  const compaction = { ...part('compaction', id, { text: '', tokens }), sealed }
+  return { parts: [compaction], isWhole: true, tokens, reasoningTokens: 0, webSearches: 0, countTokens: 'by share' }
 }
 
 /** Tokens, and the searches and reasoning among them, of what has been shown so far. */

@@ -4,41 +4,55 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Answer, usedBy } from './answer.ts'
 import type { Charge, Ended, OpenLine } from './invoice.ts'
 import { type Shown, tokensShown } from './output.ts'
-import { type End, isBroken, type Script } from './script.ts'
+import { type End, type Hold, isBroken, type Script } from './script.ts'
 import { nothingUsed } from './usage.ts'
 import type { Gate } from './watch.ts'
 
-/** One call while it is being answered. */
-export interface Run {
+/** One answer while it is being given, over whatever connection. */
+export interface Play {
   readonly script: Script
-  readonly res: ServerResponse
   readonly line: OpenLine
   readonly charge: Charge
   readonly gate: (name: string) => Gate
   /** Aborted when the client leaves, or the whole upstream is closed. */
   readonly left: AbortSignal
-  readonly requestId: string
   /** What of the answer the client was shown, and whether it was shown any event of a response, or any byte of its JSON. */
   readonly shown: Shown
   begun: boolean
+  /** Takes the response as it ended, before the client hears of the end. */
+  keep?: (response: Record<string, unknown>) => void
+}
+
+/** One request over HTTP while it is being answered. */
+export interface Run extends Play {
+  readonly res: ServerResponse
+  readonly requestId: string
   bytesSent: number
   /** The answer has ended, in whatever way the script wants: a client that leaves now has not left early. */
   over: boolean
 }
 
 /** Waits, unless the client leaves: then it throws, and so do all others here. */
-export async function pause(run: Run, ms: number | undefined): Promise<void> {
-  if (ms !== undefined && ms > 0) await delay(ms, undefined, { signal: run.left })
+export async function pause({ left }: Play, ms: number | undefined): Promise<void> {
+  if (ms !== undefined && ms > 0) await delay(ms, undefined, { signal: left })
 }
 
 /** Waits at the gates of the script that stand here; the first event is event 0. */
-export async function passHolds(run: Run, here: 'headers' | number): Promise<void> {
-  const { hold } = run.script
-  if (hold === undefined) return
-  const holds = typeof hold === 'string' ? [{ gate: hold }] : 'gate' in hold ? [hold] : hold
-  for (const { gate, at = 'headers' } of holds) {
+export async function passHolds(run: Play, here: 'headers' | number): Promise<void> {
+  for (const { gate, at = 'headers' } of holdsOf(run.script)) {
     if ((at === 'firstEvent' ? 0 : at) === here) await run.gate(gate).pass(run.left)
   }
+}
+
+export function holdsOf({ hold }: Script): readonly Hold[] {
+  if (hold === undefined) return []
+  return typeof hold === 'string' ? [{ gate: hold }] : 'gate' in hold ? [hold] : hold
+}
+
+/** Before each event, the first being event 0. */
+export async function pace(play: Play, sequence: number): Promise<void> {
+  await pause(play, sequence === 0 ? play.script.firstEventAfterMs : play.script.betweenEventsMs)
+  await passHolds(play, sequence)
 }
 
 /** The headers, after what the script wants to happen before them. False when they never come, because the call has ended. */
@@ -93,10 +107,10 @@ export async function breakOff(run: Run, end: End): Promise<void> {
  * Charges what had been made when an answer broke off. An answer costs from its first event on: then the whole input, and
  * the output shown so far. JSON is made before its first byte.
  */
-export function chargeShown(run: Run, answer: Answer, ended: Ended): void {
-  const { line } = run
-  const made = line.stream ? tokensShown(answer.output, run.shown) : answer.output
-  run.charge(line, run.begun ? usedBy(answer.used.inputTokens, answer.script, made) : nothingUsed)
+export function chargeShown(play: Play, answer: Answer, ended: Ended): void {
+  const { line } = play
+  const made = line.stream ? tokensShown(answer.output, play.shown) : answer.output
+  play.charge(line, play.begun ? usedBy(answer.used.inputTokens, answer.script, made) : nothingUsed)
   line.ended = ended
   line.cut = true
 }

@@ -1,12 +1,15 @@
 import { z } from 'zod'
 import type { SimPrice } from './invoice.ts'
-import type { Script, ScriptTarget } from './script.ts'
+import type { SocketLimits } from './parts.ts'
+import { routeNames, type Script, type ScriptTarget } from './script.ts'
 
-/** What a script file holds: `{"scripts": [{"key"?, "model"?, "script": {…} or [{…}, …]}], "prices"?: {…}, "models"?: […]}`. */
+/** What a script file holds: the scripts, and the options of the same names. `{"scripts": [{"key"?, "model"?, "route"?, "script": {…} or [{…}, …]}], "prices"?: {…}, "models"?: […], "organisations"?: {…}, "websocket"?: false | {…}}`. */
 export interface ScriptFile {
   readonly scripts: readonly (ScriptTarget & { readonly script: Script | readonly Script[] })[]
   readonly prices?: Readonly<Record<string, SimPrice>>
   readonly models?: readonly string[]
+  readonly organisations?: Readonly<Record<string, string>>
+  readonly websocket?: false | Partial<SocketLimits>
 }
 
 /** Throws a sentence that names what is wrong. */
@@ -71,7 +74,7 @@ const scriptFields = {
   cachedTokens: count,
   cacheWriteTokens: count,
   usage: usageSchema.nullable().exactOptional(),
-  end: z.literal(['completed', 'incomplete', 'failed', 'error', 'cut', 'eof', 'stall', 'reset']).exactOptional(),
+  end: z.literal(['completed', 'incomplete', 'failed', 'cancelled', 'error', 'cut', 'eof', 'stall', 'reset']).exactOptional(),
   afterEvents: count,
   afterBytes: count,
   noHeaders: flag,
@@ -83,6 +86,7 @@ const scriptFields = {
   chunkBytes: z.int().min(1).exactOptional(),
   omitEventLines: flag,
   linger: count,
+  anyItems: flag,
   fast: flag,
 } satisfies Record<keyof Script, z.ZodType>
 
@@ -101,10 +105,19 @@ const rates = {
   webSearch: usd.exactOptional(),
 }
 
+const limit = z.int().min(1)
+
 const fileSchema = z.strictObject({
-  scripts: z.array(z.strictObject({ key: text, model: text, script: scriptsSchema })),
+  scripts: z.array(z.strictObject({ key: text, model: text, route: z.literal(routeNames).exactOptional(), script: scriptsSchema })),
   prices: z
     .record(z.string(), z.strictObject({ ...rates, tiers: z.record(z.string(), z.strictObject(rates)).exactOptional() }))
     .exactOptional(),
   models: z.array(z.string()).exactOptional(),
+  organisations: z.record(z.string(), z.string()).exactOptional(),
+  websocket: z
+    .union([
+      z.literal(false),
+      z.strictObject({ connectionMs: limit.exactOptional(), inFlightMax: limit.exactOptional(), lanesMax: limit.exactOptional() }),
+    ])
+    .exactOptional(),
 }) satisfies z.ZodType<ScriptFile>

@@ -36,7 +36,7 @@ export interface Script {
   readonly model?: string
   /** The tier that is reported at the end. Default: the one asked for, and `default` for `auto`. */
   readonly serviceTier?: string
-  /** The conversation that is reported. Default: the one asked for. */
+  /** The conversation that is reported, which exists from then on. Default: the one asked for. */
   readonly conversation?: string
   readonly cachedTokens?: number
   readonly cacheWriteTokens?: number
@@ -68,6 +68,8 @@ export interface Script {
   readonly omitEventLines?: boolean
   /** Keeps the connection open for so long after the terminal event. */
   readonly linger?: number
+  /** Takes references to items that nobody has, as if they were empty. */
+  readonly anyItems?: boolean
 
   /**
    * For benchmarks: the answer is made once, and then only its ids change. The usage is that of the first such call.
@@ -78,11 +80,16 @@ export interface Script {
 }
 
 /**
- * `completed`, `incomplete`, `failed`: the terminal event of that name. `error`: the event `error`, then a clean end.
+ * `completed`, `incomplete`, `failed`: the terminal event of that name. `cancelled`: that status, which has no event of its own and comes
+ * in `response.incomplete`. `error`: the event `error`, then a clean end.
  * `cut`: the socket is destroyed. `reset`: the same with a RST, which may overtake what was sent before. `eof`: a clean
  * end without a terminal event. `stall`: nothing more, for ever. As JSON, `error` is `failed`.
+ *
+ * Over a WebSocket the broken ends end the socket, `eof` with a closing frame. Of a response in the background they end the
+ * connection that is being told of it; the response itself is completed. In a chat completion the events are chunks, and
+ * `failed` and `error` both a chunk with an error; as JSON they are HTTP 500.
  */
-export type End = 'completed' | 'incomplete' | 'failed' | 'error' | 'cut' | 'eof' | 'stall' | 'reset'
+export type End = 'completed' | 'incomplete' | 'failed' | 'cancelled' | 'error' | 'cut' | 'eof' | 'stall' | 'reset'
 
 /** `at`: before the headers, before the first event (or the JSON body), or after so many events. Default `headers`. */
 export interface Hold {
@@ -106,17 +113,40 @@ export interface UsageOverride {
   readonly total_tokens?: number
 }
 
-/** Whose calls a script answers. The closest wins: key and model, key, model, everybody. */
+/**
+ * Which requests a script answers. The closest wins: key and model, key, model, everybody. A script without a `route` is for
+ * whatever makes an answer: responses (over a WebSocket, each of them), compactions, chat completions and embeddings.
+ */
 export interface ScriptTarget {
   /** The upstream key, as presented in `Authorization: Bearer` or `api-key`. */
   readonly key?: string
   readonly model?: string
+  /** These requests only, and before all scripts without one. Of a script for a route that makes no answer only its faults, headers and waits count. */
+  readonly route?: Route
 }
+
+/** `websocket` is the upgrade; `conversations` are all paths below that one. */
+export type Route = (typeof routeNames)[number]
+
+export const routeNames = [
+  'responses',
+  'retrieve',
+  'delete',
+  'cancel',
+  'inputItems',
+  'compact',
+  'inputTokens',
+  'conversations',
+  'websocket',
+  'chat',
+  'embeddings',
+  'models',
+] as const
 
 export interface ScriptBook {
   /** Replaces what stood for the same target. A list is used up call by call; its last script stays. */
   set(target: ScriptTarget, script: Script | readonly Script[]): void
-  next(key: string, model: string): Script
+  next(key: string, model: string, route: Route): Script
 }
 
 /** The ends that come without a terminal event of a response. */
@@ -126,25 +156,41 @@ export function isBroken(end: End): end is 'cut' | 'eof' | 'stall' | 'reset' {
 
 const plain: Script = {}
 
+const makingAnswers: readonly Route[] = ['responses', 'compact', 'chat', 'embeddings']
+
+interface ScriptList {
+  readonly scripts: readonly Script[]
+  next: number
+}
+
 export function openScriptBook(): ScriptBook {
-  const byTarget = new Map<string, { readonly scripts: readonly Script[]; next: number }>()
+  const forAnswers = new Map<string, ScriptList>()
+  const byRoute = new Map<Route, Map<string, ScriptList>>()
   return {
-    set(target, script) {
+    set({ key, model, route }, script) {
       const scripts: readonly Script[] = isList(script) ? script : [script]
-      byTarget.set(nameOf(target.key, target.model), { scripts, next: 0 })
+      let lists = forAnswers
+      if (route !== undefined) byRoute.set(route, (lists = byRoute.get(route) ?? new Map()))
+      lists.set(nameOf(key, model), { scripts, next: 0 })
     },
-    next(key, model) {
-      const found =
-        byTarget.get(nameOf(key, model)) ??
-        byTarget.get(nameOf(key, undefined)) ??
-        byTarget.get(nameOf(undefined, model)) ??
-        byTarget.get(nameOf(undefined, undefined))
+    next(key, model, route) {
+      const lists = byRoute.get(route)
+      const found = (lists && closest(lists, key, model)) ?? (makingAnswers.includes(route) ? closest(forAnswers, key, model) : undefined)
       if (found === undefined) return plain
       const script = found.scripts[Math.min(found.next, found.scripts.length - 1)]
       found.next += 1
       return script ?? plain
     },
   }
+}
+
+function closest(lists: ReadonlyMap<string, ScriptList>, key: string, model: string): ScriptList | undefined {
+  return (
+    lists.get(nameOf(key, model)) ??
+    lists.get(nameOf(key, undefined)) ??
+    lists.get(nameOf(undefined, model)) ??
+    lists.get(nameOf(undefined, undefined))
+  )
 }
 
 function nameOf(key: string | undefined, model: string | undefined): string {

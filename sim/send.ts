@@ -1,33 +1,37 @@
-import { type Answer, finalStatus, finishedItem, type Item, responseObject, usedBy } from './answer.ts'
-import { doneMarker, draftEvents, errorEvent, frame, terminalEvent } from './events.ts'
+import { type Answer, type FinalStatus, finalStatus, finishedItem, responseObject } from './answer.ts'
+import type { Refusal } from './asked.ts'
+import { doneMarker, frame } from './events.ts'
 import type { Ended } from './invoice.ts'
-import { tokensShown } from './output.ts'
+import { plannedEnd, playAnswer, type Stage } from './play.ts'
 import { breakOff, chargeShown, passHolds, pause, put, type Run, sendHead } from './run.ts'
-import { type End, type ErrorBody, isBroken } from './script.ts'
-import { reportUsage } from './usage.ts'
+import { isBroken } from './script.ts'
+import { nothingUsed, reportUsage, type TokenUsage } from './usage.ts'
 
 /** Sends the answer as events. Throws when the client leaves. */
 export async function sendStream(run: Run, answer: Answer): Promise<void> {
   const { script } = run
-  const drafts = draftEvents(answer)
-  const end = script.errorFirst === true ? 'error' : (script.end ?? 'completed')
-  const endAt =
-    script.errorFirst === true ? 0 : end === 'completed' ? drafts.length : Math.min(script.afterEvents ?? drafts.length, drafts.length)
-  const bytesMax = isBroken(end) ? script.afterBytes : undefined
-  if (!(await sendHead(run, script.status ?? 200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })))
-    return
-
-  const items: Item[] = []
-  for (const [sequence, draft] of drafts.slice(0, endAt).entries()) {
-    await pace(run, sequence)
-    run.begun = true
-    if (!(await put(run, frame({ type: draft.type, ...draft.fields }, sequence, script), bytesMax)))
-      return await breakOffAnswer(run, answer)
-    Object.assign(run.shown, draft.shown)
-    if (draft.item !== undefined) items.push(draft.item)
+  if (!(await sendStreamHead(run))) return
+  const bytesMax = isBroken(plannedEnd(script, 0).end) ? script.afterBytes : undefined
+  const stage: Stage = {
+    show: (event, sequence) => put(run, frame(event, sequence, script), bytesMax),
+    breakOff: end => breakOff(run, end),
   }
-  await pace(run, endAt)
-  await endStream(run, answer, { end, sequence: endAt, items, isEarly: endAt < drafts.length })
+  if ((await playAnswer(run, answer, stage)) === 'broken') return
+  if (script.doneMarker === true) await put(run, doneMarker(script))
+  await endStream(run)
+}
+
+/** As `sendHead`. */
+export function sendStreamHead(run: Run): Promise<boolean> {
+  const headers = { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' }
+  return sendHead(run, run.script.status ?? 200, headers)
+}
+
+/** The end of a stream that is whole. */
+export async function endStream(run: Run): Promise<void> {
+  run.over = true
+  await pause(run, run.script.linger)
+  run.res.end()
 }
 
 /** Sends the answer as one JSON body. Throws when the client leaves. */
@@ -39,30 +43,68 @@ export async function sendJson(run: Run, answer: Answer): Promise<void> {
   const settle = () => {
     run.charge(run.line, charged)
     run.line.usageReported = wire !== undefined
-    run.line.ended = status === 'in_progress' ? 'completed' : status
+    run.line.ended = status
+    run.keep?.(body)
   }
   await sendBody(run, { status: run.script.status ?? 200, body: JSON.stringify(body), settle, breakOff: () => breakOffAnswer(run, answer) })
 }
 
+async function breakOffAnswer(run: Run, answer: Answer): Promise<void> {
+  const end = run.script.end ?? 'cut'
+  chargeShown(run, answer, end)
+  await breakOff(run, end)
+}
+
+export interface Bill {
+  readonly charged: TokenUsage
+  /** Whether the value says so. */
+  readonly isReported: boolean
+  /** How it ends when nothing comes between. Default `completed`. */
+  readonly ended?: FinalStatus
+}
+
+/** Sends a value that costs something, whole at once. Throws when the client leaves. */
+export async function sendBilled(run: Run, value: object, { charged, isReported, ended = 'completed' }: Bill): Promise<void> {
+  const { line, script } = run
+  const settle = () => {
+    run.charge(line, charged)
+    Object.assign(line, { usageReported: isReported, ended })
+  }
+  const cut = (by: Ended) => {
+    run.charge(line, run.begun ? charged : nothingUsed)
+    Object.assign(line, { ended: by, cut: true })
+  }
+  const breakOffValue = async () => {
+    const end = script.end ?? 'cut'
+    cut(end)
+    await breakOff(run, end)
+  }
+  try {
+    await sendBody(run, { status: script.status ?? 200, body: JSON.stringify(value), settle, breakOff: breakOffValue })
+  } finally {
+    if (line.ended === 'running') cut('left')
+  }
+}
+
 /** Sends an error, or the script's raw body, in place of an answer. */
-export async function sendInstead(run: Run, refusal: { status: number; error: ErrorBody }, rawBody: string | undefined): Promise<void> {
+export async function sendInstead(run: Run, refusal: Refusal, rawBody?: string): Promise<void> {
   const ended: Ended = refusal.status < 300 && rawBody !== undefined ? 'raw' : 'refused'
   const settle = () => {
     run.line.ended = ended
   }
-  const breakOffBody = () => breakOff(run, run.script.end ?? 'cut')
-  await sendBody(run, { status: refusal.status, body: rawBody ?? JSON.stringify({ error: refusal.error }), settle, breakOff: breakOffBody })
+  await sendBody(run, { status: refusal.status, body: rawBody ?? JSON.stringify({ error: refusal.error }), settle })
 }
 
-interface Body {
+export interface Body {
   readonly status: number
   readonly body: string
   /** Called before the body's last byte. */
-  readonly settle: () => void
-  readonly breakOff: () => Promise<void>
+  readonly settle?: () => void
+  readonly breakOff?: () => Promise<void>
 }
 
-async function sendBody(run: Run, { status, body, settle, breakOff }: Body): Promise<void> {
+/** Sends one body, or as much of it as the script wants. Throws when the client leaves. */
+export async function sendBody(run: Run, { status, body, settle, breakOff: breakOffBody }: Body): Promise<void> {
   const { script, res } = run
   const bytes = Buffer.from(body)
   const isBreaking = isBroken(script.end ?? 'completed')
@@ -77,66 +119,13 @@ async function sendBody(run: Run, { status, body, settle, breakOff }: Body): Pro
     const bytesMax = Math.min(script.afterBytes ?? bytes.length >> 1, bytes.length - 1) // With all of it nothing would be broken.
     run.begun = bytesMax > 0
     await put(run, bytes, bytesMax)
-    return await breakOff()
+    return await (breakOffBody?.() ?? breakOff(run, script.end ?? 'cut'))
   }
   run.begun = true
   await put(run, bytes.subarray(0, -1))
   run.left.throwIfAborted()
-  settle()
+  settle?.()
   run.line.answered = bytes.length > 0
   run.over = true
   res.end(bytes.subarray(-1))
-}
-
-interface StreamEnd {
-  readonly end: End
-  readonly sequence: number
-  /** Those that were finished. */
-  readonly items: readonly Item[]
-  /** Before all of the answer was shown. */
-  readonly isEarly: boolean
-}
-
-async function endStream(run: Run, answer: Answer, ending: StreamEnd): Promise<void> {
-  const { script } = run
-  if (isBroken(ending.end)) return await breakOffAnswer(run, answer)
-  if (ending.end === 'error') {
-    chargeShown(run, answer, 'error')
-    await put(run, frame(errorEvent(script), ending.sequence, script))
-  } else {
-    await put(run, frame(endingEvent(run, answer, ending), ending.sequence, script))
-  }
-  if (script.doneMarker === true) await put(run, doneMarker(script))
-  run.over = true
-  await pause(run, script.linger)
-  run.res.end()
-}
-
-/** The terminal event; what it reports is charged before it leaves. */
-function endingEvent(run: Run, answer: Answer, { end, items, isEarly }: StreamEnd): { type: string } {
-  const status = isEarly ? (end === 'failed' ? 'failed' : 'incomplete') : finalStatus(answer)
-  const made = isEarly ? usedBy(answer.used.inputTokens, answer.script, tokensShown(answer.output, run.shown)) : answer.used
-  const { wire, charged } = reportUsage(made, answer.script.usage)
-  const isReported = run.begun && wire !== undefined
-  if (run.begun) run.charge(run.line, charged)
-  run.line.usageReported = isReported
-  run.line.ended = status === 'in_progress' ? 'completed' : status
-  const shownItems = status === 'failed' ? [] : items
-  return terminalEvent(answer, {
-    status,
-    items: shownItems,
-    usage: run.begun ? wire : null,
-    webSearches: run.begun ? charged.webSearches : 0,
-  })
-}
-
-async function breakOffAnswer(run: Run, answer: Answer): Promise<void> {
-  const end = run.script.end ?? 'cut'
-  chargeShown(run, answer, end)
-  await breakOff(run, end)
-}
-
-async function pace(run: Run, sequence: number): Promise<void> {
-  await pause(run, sequence === 0 ? run.script.firstEventAfterMs : run.script.betweenEventsMs)
-  await passHolds(run, sequence)
 }

@@ -20,6 +20,7 @@ import { type Clock, systemClock } from './lib/clock.ts'
 import { newId } from './lib/id.ts'
 import type { Log } from './lib/log.ts'
 import { openMetrics } from './lib/metrics.ts'
+import { openTokenCounter, type TokenCounterOptions } from './protocols/count-in-worker.ts'
 import { openCallReader } from './protocols/read-in-worker.ts'
 import { type Database, statement } from './storage/database.ts'
 import { lockFolder } from './storage/lock.ts'
@@ -51,12 +52,14 @@ export interface AdminNeeds {
   readonly calls: { readonly running: () => number; readonly waiting: () => number }
 }
 
-/** What tests put in another one's place. */
+/** What is done to the books before anybody reads them, and what tests put in another one's place. */
 export interface Adapters {
+  readonly prepareBooks?: (database: Database, clock: Clock, log: Log) => Promise<void>
   readonly clock?: Clock
   readonly chance?: () => number
   readonly wrapDatabase?: (database: Database) => Database
   readonly wrapJournal?: (journal: Owed<CallEnd>) => Owed<CallEnd>
+  readonly startCountWorker?: NonNullable<TokenCounterOptions['startWorker']>
   readonly wrapCoordinator?: (coordinator: ReturnType<typeof inMemory>) => ReturnType<typeof inMemory>
 }
 
@@ -95,6 +98,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   const opened = await openBooksFile(settings.data)
   scope.defer(() => opened.close())
   const database = adapters.wrapDatabase?.(opened) ?? opened
+  await adapters.prepareBooks?.(database, clock, log)
   const seal = openSeal(readSecretKey({ secretKeyText: settings.secretKey, folder: settings.data }))
   const metrics = openMetrics()
   const journal = await openOwed<CallEnd>(join(settings.data, 'owed.journal'), ({ trouble, ...what }) => {
@@ -114,6 +118,9 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   scope.defer(() => egress.close())
   const reader = openCallReader()
   scope.defer(() => reader.close())
+  const { startCountWorker: startWorker } = adapters
+  const counter = openTokenCounter({ clock, estimateWithinMs: settings.estimateWithinMs, ...(startWorker && { startWorker }) })
+  scope.defer(() => counter.close())
   const parts: Omit<Gateway, 'closing' | 'drain'> = {
     settings,
     clock,
@@ -128,6 +135,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     egress,
     bodies: new BodyBudget(settings.bodiesBytesMax),
     reader,
+    counter,
     live: new Set(),
     metrics,
     log,

@@ -4,7 +4,8 @@ import { getRequestListener } from '@hono/node-server'
 import { openAdmin } from './admin/api.ts'
 import { readAdminToken } from './admin/token.ts'
 import type { Config } from './config.ts'
-import { type Headgate, openHeadgate } from './headgate.ts'
+import { giveFirstPrices } from './directory/first-prices.ts'
+import { type Headgate, type OpenAdmin, openHeadgate } from './headgate.ts'
 import { openLog } from './lib/log.ts'
 import { openPool } from './pool.ts'
 
@@ -19,16 +20,17 @@ export async function open({ settings }: Config): Promise<Served> {
   const log = openLog(settings.logLevel)
   const version = versionOf()
   let adminToken = ''
-  const headgate = await openHeadgate(settings, log, ({ database, gateway, seal, calls }) => {
+  const admin: OpenAdmin = ({ database, gateway, seal, calls }) => {
     const { directory, ledger, clock } = gateway
     const { token } = readAdminToken({ adminTokenText: settings.adminToken, folder: settings.data })
     adminToken = token
     const pool = openPool(gateway, calls, version)
     const wrote = (line: object) => log.info(line, 'admin')
     const failed = (error: Error, where: string) => log.error({ err: error, where }, 'the admin API failed')
-    const admin = openAdmin({ database, directory, ledger, seal, clock, pool, token, version, log: { wrote, failed } })
-    return getRequestListener(request => admin.fetch(request))
-  })
+    const api = openAdmin({ database, directory, ledger, seal, clock, pool, token, version, log: { wrote, failed } })
+    return getRequestListener(request => api.fetch(request))
+  }
+  const headgate = await openHeadgate(settings, log, admin, { prepareBooks: giveFirstPrices })
   return { ...headgate, adminToken }
 }
 
@@ -95,12 +97,11 @@ function firstSteps({ settings, sources }: Config, url: string): string {
     '  export OPENAI_API_KEY=…',
   ].join('\n')
   return `
-It is empty. In another terminal, make a file setup.yaml (USD per million tokens):
+It is empty, but for OpenAI's public prices. In another terminal, make a file setup.yaml:
 
   groups:   [{name: default}]
   accounts: [{name: openai, groups: [default], baseUrl: "https://api.openai.com/v1", apiKey: {env: OPENAI_API_KEY}}]
   users:    [{email: you@example.com, concurrency: 5}]
-  prices:   [{model: gpt-5.4-mini, input: "0.75", cached: "0.075", output: "4.50"}]
 
 and then (in a checkout "npx headgate", installed "headgate"):
 

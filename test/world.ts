@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { CountTokens } from '../sim/asked.ts'
 import { openSim, type Sim } from '../sim/sim.ts'
 import type { Settings } from '../src/config/settings.ts'
 import { readConfig } from '../src/config.ts'
@@ -52,6 +53,8 @@ export interface WorldOptions {
   readonly settings?: Partial<Settings>
   readonly prices?: readonly Partial<PriceDraft>[]
   readonly adapters?: Adapters
+  /** How the scripted upstream counts. Default: bytes / 4. */
+  readonly countTokens?: CountTokens
   readonly log?: Log
 }
 
@@ -65,7 +68,8 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   await using scope = new AsyncDisposableStack()
   const folder = mkdtempSync(join(tmpdir(), 'headgate-test-'))
   scope.defer(() => rmSync(folder, { recursive: true, force: true }))
-  const sim = scope.use(await openSim({ prices: { sim: simPrice } }))
+  const { countTokens } = options
+  const sim = scope.use(await openSim({ prices: { sim: simPrice }, ...(countTokens && { countTokens }) }))
   let database: Database | undefined
   const defaults = readConfig({ env: {}, flags: {}, cwd: folder }).settings
   const settings: Settings = {

@@ -80,20 +80,11 @@ test('the OpenAPI document describes every route and has no secret in it', async
   expect(Object.keys(Object(document.paths)).sort()).toEqual(
     [
       ...['/accounts', '/accounts/{ref}', '/accounts/{ref}/rest', '/accounts/{ref}/resume', '/accounts/{ref}/test', '/apply'],
-      ...[
-        '/groups',
-        '/groups/{ref}',
-        '/keys',
-        '/keys/{id}',
-        '/ledger/check',
-        '/prices',
-        '/prices/end',
-        '/reconcile',
-        '/status',
-        '/subscriptions',
-      ],
-      ...['/subscriptions/{id}', '/subscriptions/{id}/end', '/usage', '/usage/{id}', '/users', '/users/{ref}'],
-      ...['/codes', '/codes/redeem', '/codes/{id}/void', '/subscriptions/{id}/extend'],
+      ...['/groups', '/groups/{ref}', '/keys', '/keys/{id}', '/ledger/check', '/prices', '/prices/end', '/reconcile', '/status'],
+      ...['/prices/proposal', '/prices/proposal/accept'],
+      ...['/subscriptions', '/subscriptions/{id}', '/subscriptions/{id}/end', '/subscriptions/{id}/extend'],
+      ...['/codes', '/codes/redeem', '/codes/{id}/void', '/usage', '/usage/{id}', '/usage/{id}/refund'],
+      ...['/users', '/users/{ref}', '/wallets/{ref}/adjust'],
       ...['/wallets/{ref}', '/wallets/{ref}/credit', '/wallets/{ref}/debit', '/wallets/{ref}/entries'],
     ]
       .map(path => `/admin/v1${path}`)

@@ -7,8 +7,10 @@ import { codeRoutes } from './codes.ts'
 import { groupRoutes } from './groups.ts'
 import { keyRoutes } from './keys.ts'
 import type { AdminParts } from './ports.ts'
+import { priceProposalRoutes } from './price-proposal.ts'
 import { priceRoutes } from './prices.ts'
 import { reconcileRoutes } from './reconcile.ts'
+import { refundRoutes } from './refunds.ts'
 import { answerTo, Refusal } from './refusal.ts'
 import { basePath, routes } from './routes.ts'
 import { statusRoutes } from './status.ts'
@@ -24,6 +26,8 @@ export interface Admin {
   fetch(request: Request): Promise<Response>
 }
 
+const money = [refundRoutes, priceRoutes, priceProposalRoutes, subscriptionRoutes, codeRoutes, reconcileRoutes]
+
 const bodyBytesMax = 16 * 1024 * 1024
 
 /** The control plane. Its routes are described by the document at GET /admin/v1/openapi.json. */
@@ -34,8 +38,7 @@ export function openAdmin(parts: AdminParts): Admin {
   app.use(oneWriteAtATime())
   for (const resource of [groupRoutes, accountRoutes, accountCareRoutes, userRoutes, keyRoutes, walletRoutes])
     app.route('/', resource(parts))
-  for (const resource of [priceRoutes, subscriptionRoutes, codeRoutes, applyRoutes, usageRoutes, reconcileRoutes, statusRoutes])
-    app.route('/', resource(parts))
+  for (const resource of [...money, applyRoutes, usageRoutes, statusRoutes]) app.route('/', resource(parts))
   app.openAPIRegistry.registerComponent('securitySchemes', 'adminToken', { type: 'http', scheme: 'bearer' })
   app.doc31('/openapi.json', {
     openapi: '3.1.0',

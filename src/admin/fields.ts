@@ -61,6 +61,9 @@ export const rate = decimal(rateMost, parseUsd)
 /** An amount of USD. */
 export const usd = decimal(amountMost, parseUsd)
 
+/** An amount of USD that is given or, below zero, taken. */
+export const signedUsd = decimal(amountMost, parseUsd, -amountMost)
+
 /** What prices are multiplied by. 0 is free. */
 export const multiplier = decimal(multiplierMost, parseDecimal)
 
@@ -105,10 +108,10 @@ export function baseUrlProblem(url: string, allowPrivateAddress: boolean): strin
 }
 
 /**
- * Decimal text from 0 to `most`. A whole number may be written as a number; one with a fraction may not, because a reader of
+ * Decimal text from `least`, which is 0, to `most`. A whole number may be written as a number; one with a fraction may not, because a reader of
  * JSON or YAML would have made a float of it before anybody could see what was written.
  */
-function decimal(most: number, parse: (text: string) => unknown) {
+function decimal(most: number, parse: (text: string) => unknown, least = 0) {
   const error = (issue: { readonly input?: unknown }) => {
     if (issue.input === undefined) return undefined
     return typeof issue.input === 'number' ? `takes decimal text: write "${issue.input}", in quotes` : 'takes decimal text such as "2.50"'
@@ -117,19 +120,24 @@ function decimal(most: number, parse: (text: string) => unknown) {
     .union([z.string(), z.int()], { error })
     .transform(String)
     .superRefine((text, check) => {
-      const message = decimalProblem(text, most, parse)
+      const message = decimalProblem(text, { least, most }, parse)
       if (message !== undefined) check.addIssue({ code: 'custom', message })
     })
 }
 
-function decimalProblem(text: string, most: number, parse: (text: string) => unknown): string | undefined {
+interface Bounds {
+  readonly least: number
+  readonly most: number
+}
+
+function decimalProblem(text: string, { least, most }: Bounds, parse: (text: string) => unknown): string | undefined {
   try {
     parse(text)
   } catch (error) {
     if (error instanceof NotDecimal) return error.message
     throw error
   }
-  if (text.startsWith('-')) return `is ${text}; it takes 0 or more`
+  if (Number(text) < least || (least === 0 && text.startsWith('-'))) return `is ${text}; it takes ${least} or more`
   return Number(text) > most ? `is ${text}; it takes at most ${most}` : undefined
 }
 

@@ -168,7 +168,7 @@ function changedOne(kind: Change['kind'], name: string, fields: Fields, steps: (
   return { change: { kind, name, action: 'changed', fields }, steps: steps() }
 }
 
-function differences(before: object, after: object): Fields {
+export function differences(before: object, after: object): Fields {
   const was = new Map(Object.entries(before))
   const changed = Object.entries(after).filter(([field, value]) => !isDeepStrictEqual(value, was.get(field)))
   return Object.fromEntries(changed.map(([field, to]) => [field, { from: was.get(field), to }]))

@@ -10,7 +10,7 @@ import type { Database } from '../storage/database.ts'
 export interface AdminParts {
   readonly database: Database
   readonly directory: Pick<Directory, 'snapshot' | 'refresh'>
-  readonly ledger: Pick<Ledger, 'free' | 'windows' | 'credit' | 'debit' | 'entriesOf' | 'check'>
+  readonly ledger: Pick<Ledger, 'free' | 'windows' | 'credit' | 'debit' | 'adjust' | 'refund' | 'entriesOf' | 'check'>
   readonly seal: Seal
   readonly clock: Clock
   readonly pool: Pool

@@ -24,7 +24,14 @@ async function addCall(atMs: number, change: Partial<CallRow> = {}): Promise<str
   const row: CallRow = {
     ...{ id, userId: ids.user, keyId: ids.key, groupId: ids.group, accountId: ids.account, path: '/v1/responses', stream: true },
     ...{ requestedModel: 'sim', servedModel: 'sim', tier: 'default', priceId: 'p', status: 200, ended: 'completed', fault: null },
-    ...{ basis: 'reported', usage: { ...noUsage, inputTokens: 12, outputTokens: 3 }, held: 2_000_000n, cost: 54_000n, attempts: 2 },
+    ...{
+      basis: 'reported',
+      usage: { ...noUsage, inputTokens: 12, outputTokens: 3 },
+      held: 2_000_000n,
+      cost: 54_000n,
+      uncollectedWhy: null,
+      attempts: 2,
+    },
     ...{ lineMs: 0, firstTokenMs: 12, durationMs: 30, address: '127.0.0.1', userAgent: 'test', instructionsAdded: false },
     ...{ outputLoweredTo: null, upstreamRequestId: null, beganAtMs: atMs },
     ...change,

@@ -1,6 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { formatUsd } from '../ledger/money.ts'
-import type { AttemptRow } from '../usage/record.ts'
+import type { Refund } from '../ledger/refund.ts'
+import { type AttemptRow, uncollectedReasons } from '../usage/record.ts'
 import { type Call, callById, listCalls } from '../usage/report.ts'
 import { namesOf, timeText } from './entities.ts'
 import { object, time } from './fields.ts'
@@ -23,7 +24,7 @@ export function usageRoutes(parts: AdminParts) {
       const receipt = await callById(parts.database, id)
       if (receipt === undefined) throw notFound('call', id)
       const view = (await viewer([receipt.call], parts))(receipt.call)
-      return context.json({ ...view, attempts: await attemptViews(receipt.attempts, parts) }, 200)
+      return context.json({ ...view, refund: refundView(receipt.refund), attempts: await attemptViews(receipt.attempts, parts) }, 200)
     })
 }
 
@@ -51,6 +52,7 @@ const callFields = {
   servedModel: z.string().nullable(),
   tier: z.string().nullable(),
   priceId: z.string().nullable().describe('The version of the price that it was priced by.'),
+  priceTier: z.string().nullable().describe('The tier of that version: default where the book has no price for the tier that served it.'),
   status: z.number().describe('What the client was sent; 0 when it was sent nothing.'),
   ended: z.enum(['completed', 'incomplete', 'failed', 'cancelled', 'refused', 'cut', 'client_left', 'gateway_died']),
   fault: z.string().nullable(),
@@ -66,6 +68,7 @@ const callFields = {
   held: z.string(),
   cost: z.string(),
   uncollected: z.string(),
+  uncollectedWhy: z.enum(uncollectedReasons).nullable().describe('Why some of the cost could not be taken; null when all could.'),
   lineMs: z.number(),
   firstTokenMs: z.number().nullable(),
   durationMs: z.number(),
@@ -91,7 +94,11 @@ const attemptSchema = z
     answered: z.boolean(),
   })
   .openapi('Attempt')
-const receiptSchema = z.object({ ...callFields, attempts: z.array(attemptSchema) }).openapi('Receipt')
+const givenBackSchema = z
+  .object({ amount: z.string(), reason: z.string(), author: z.string(), at: z.string() })
+  .nullable()
+  .describe('What of its charge was given back; null when nothing was.')
+const receiptSchema = z.object({ ...callFields, refund: givenBackSchema, attempts: z.array(attemptSchema) }).openapi('Receipt')
 
 const tags = ['usage']
 const list = createRoute({
@@ -131,6 +138,7 @@ async function viewer(calls: readonly Call[], parts: AdminParts): Promise<(call:
     read('group', call => call.groupId),
     read('account', call => call.accountId),
   ])
+  const tiers = new Map(parts.directory.snapshot().prices.map(({ id, tier }) => [id, tier]))
   const name = (id: string | null, names: ReadonlyMap<string, string>) => (id === null ? null : (names.get(id) ?? id))
   return ({ userId, keyId, groupId, accountId, usage, held, cost, uncollected, beganAtMs, ...same }) => ({
     ...same,
@@ -144,7 +152,14 @@ async function viewer(calls: readonly Call[], parts: AdminParts): Promise<(call:
     held: formatUsd(held),
     cost: formatUsd(cost),
     uncollected: formatUsd(uncollected),
+    priceTier: same.priceId === null ? null : (tiers.get(same.priceId) ?? null),
   })
+}
+
+function refundView(refund: Refund | null): z.input<typeof givenBackSchema> {
+  if (refund === null) return null
+  const { amount, reason, author, atMs } = refund
+  return { amount: formatUsd(amount), reason, author, at: timeText(atMs) }
 }
 
 async function attemptViews(attempts: readonly AttemptRow[], parts: AdminParts): Promise<z.input<typeof attemptSchema>[]> {

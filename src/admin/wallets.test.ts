@@ -51,6 +51,20 @@ test('a debit takes no more than what is free', async () => {
   expect(await bed.ask(200, 'POST', `${wallet}/debit`, { amount: '5', reason: 'all' })).toMatchObject({ balance: '0.00' })
 })
 
+test('an adjustment goes up or down, and takes no more than what is free', async () => {
+  expect(await bed.ask(200, 'POST', `${wallet}/adjust`, { amount: '2', reason: 'found' })).toMatchObject({ balance: '2.00' })
+  const down = { amount: '-1.50', reason: 'lost again', reference: 'ticket 8' }
+  for (const _ of [1, 2]) expect(await bed.ask(200, 'POST', `${wallet}/adjust`, down)).toMatchObject({ balance: '0.50' })
+  expect((await bed.ask(409, 'POST', `${wallet}/adjust`, { ...down, amount: '1.50' })).error.message).toContain(
+    'There is an adjustment with',
+  )
+  expect((await bed.ask(409, 'POST', `${wallet}/adjust`, { amount: '-1', reason: 'r' })).error.message).toContain(
+    'an adjustment takes no more',
+  )
+  expect((await bed.ask(422, 'POST', `${wallet}/adjust`, { amount: '0', reason: 'r' })).error.message).toContain('changes something')
+  expect((await bed.ask(422, 'POST', `${wallet}/adjust`, { amount: '-9999999999', reason: 'r' })).error.message).toContain('or more')
+})
+
 describe('amounts that are none', () => {
   for (const [amount, message] of [
     ['0', 'amount is 0; a credit takes more than 0.'],

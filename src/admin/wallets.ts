@@ -4,7 +4,7 @@ import type { Entry } from '../ledger/entries.ts'
 import { formatUsd, parseUsd } from '../ledger/money.ts'
 import { newId } from '../lib/id.ts'
 import { timeText } from './entities.ts'
-import { object, usd } from './fields.ts'
+import { object, signedUsd, usd } from './fields.ts'
 import { userNamed } from './lookup.ts'
 import type { AdminParts } from './ports.ts'
 import { invalid, Refusal } from './refusal.ts'
@@ -23,6 +23,10 @@ export function walletRoutes(parts: AdminParts) {
       const user = await userNamed(parts, context.req.valid('param').ref)
       return context.json(await move('debit', user, context.req.valid('json'), parts), 200)
     })
+    .openapi(adjust, async context => {
+      const user = await userNamed(parts, context.req.valid('param').ref)
+      return context.json(await move('adjust', user, context.req.valid('json'), parts), 200)
+    })
     .openapi(entries, async context => {
       const { limit, cursor } = context.req.valid('query')
       const { walletId } = await userNamed(parts, context.req.valid('param').ref)
@@ -31,9 +35,10 @@ export function walletRoutes(parts: AdminParts) {
     })
 }
 
-const moveSchema = object('an entry', {
-  amount: usd,
-  reason: z.string().trim().min(1).max(500).describe('Why, for whoever reads the bill.'),
+export const reason = z.string().trim().min(1).max(500).describe('Why, for whoever reads the bill.')
+
+const causeFields = {
+  reason,
   reference: z
     .string()
     .trim()
@@ -41,7 +46,9 @@ const moveSchema = object('an entry', {
     .max(200)
     .optional()
     .describe('What caused it, such as a payment. The same one again has no second effect.'),
-})
+}
+const moveSchema = object('an entry', { amount: usd, ...causeFields })
+const adjustSchema = object('an adjustment', { amount: signedUsd, ...causeFields })
 
 export const walletSchema = z
   .object({ user: z.string(), balance: z.string(), held: z.string(), free: z.string().describe('The balance without what is held.') })
@@ -83,6 +90,14 @@ const debit = createRoute({
   request: { params: refParams, body: body(moveSchema) },
   responses: ok('The wallet as it is now.', walletSchema),
 })
+const adjust = createRoute({
+  method: 'post',
+  path: '/wallets/{ref}/adjust',
+  tags,
+  description: 'Corrects a balance: upwards, or, with an amount below zero, downwards by at most what is free.',
+  request: { params: refParams, body: body(adjustSchema) },
+  responses: ok('The wallet as it is now.', walletSchema),
+})
 const entries = createRoute({
   method: 'get',
   path: '/wallets/{ref}/entries',
@@ -98,18 +113,30 @@ export async function walletView(user: User, { ledger }: AdminParts): Promise<z.
   return { user: user.email, balance: formatUsd(balance), held: formatUsd(held), free: formatUsd(balance - held) }
 }
 
-async function move(direction: 'credit' | 'debit', user: User, said: z.output<typeof moveSchema>, parts: AdminParts) {
+type Direction = 'credit' | 'debit' | 'adjust'
+
+/** In a sentence. */
+const words: Readonly<Record<Direction, { readonly noun: string; readonly did: string }>> = {
+  credit: { noun: 'credit', did: 'credited' },
+  debit: { noun: 'debit', did: 'debited' },
+  adjust: { noun: 'adjustment', did: 'adjusted by' },
+}
+
+async function move(direction: Direction, user: User, said: z.output<typeof moveSchema>, parts: AdminParts) {
   const amount = parseUsd(said.amount)
-  if (amount <= 0n) throw invalid([{ path: ['amount'], message: `amount is ${said.amount}; a ${direction} takes more than 0.` }])
+  if (direction === 'adjust' && amount === 0n)
+    throw invalid([{ path: ['amount'], message: 'amount is 0; an adjustment changes something.' }])
+  if (direction !== 'adjust' && amount <= 0n)
+    throw invalid([{ path: ['amount'], message: `amount is ${said.amount}; a ${direction} takes more than 0.` }])
   const reference = said.reference ?? `admin:${newId(parts.clock.nowMs())}`
   const posted = await parts.ledger[direction]({ walletId: user.walletId, amount, reference, reason: said.reason, author })
   if ('refused' in posted) throw await refusalOf(posted.refused, { direction, user, reference }, parts)
-  parts.log.wrote({ who: author, what: `${direction}ed ${formatUsd(amount)} USD`, target: `user ${user.email}` })
+  parts.log.wrote({ who: author, what: `${words[direction].did} ${formatUsd(amount)} USD`, target: `user ${user.email}` })
   return walletView(user, parts)
 }
 
 interface Move {
-  readonly direction: 'credit' | 'debit'
+  readonly direction: Direction
   readonly user: User
   readonly reference: string
 }
@@ -120,13 +147,13 @@ async function refusalOf(why: 'short' | 'reference_used' | 'wallet_unknown', mov
     return new Refusal(
       409,
       'reference_used',
-      `There is a ${direction} with the reference ${JSON.stringify(reference)} already, of another amount or user.`,
+      `There is ${direction === 'adjust' ? 'an' : 'a'} ${words[direction].noun} with the reference ${JSON.stringify(reference)} already, of another amount or user.`,
     )
   const { free, held } = await walletView(user, parts)
   return new Refusal(
     409,
     'short',
-    `Only ${free} USD of ${user.email} is free (${held} USD is held for calls that run); a debit takes no more than that.`,
+    `Only ${free} USD of ${user.email} is free (${held} USD is held for calls that run); ${direction === 'adjust' ? 'an adjustment' : 'a debit'} takes no more than that.`,
   )
 }
 

@@ -6,7 +6,9 @@ import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type AdminBed, openAdminBed, startMs, token } from '../admin/admin.fixture.ts'
+import { heldCall, settledRowStep } from '../ledger/books.fixture.ts'
 import { formatUsd, parseUsd } from '../ledger/money.ts'
+import { settleSteps } from '../ledger/steps.ts'
 import { openSqlite } from '../storage/sqlite.ts'
 import { callSteps, noUsage } from '../usage/record.ts'
 import { said } from './terminal.fixture.ts'
@@ -138,8 +140,13 @@ test('money is credited and debited, and the books balance', async () => {
   )
   expect(await done('wallet debit dev@example.com 0.000000001 --reason rounding')).toContain('is 4.999999999 USD')
   expect(await headgate('wallet debit dev@example.com 50 --reason greed')).toMatchObject({ code: 1, out: '' })
+  expect(await done('wallet adjust dev@example.com -0.50 --reason rounding')).toBe(
+    'Adjusted by -0.50 USD; the balance of dev@example.com is 4.499999999 USD.\n',
+  )
+  expect(await headgate('wallet adjust dev@example.com 0 --reason x')).toMatchObject({ code: 2, out: '' })
   expect(rows(await done('wallet entries dev@example.com')).map(row => row.slice(1, 3))).toEqual([
     ['KIND', 'USD'],
+    ['adjustment', '-0.50'],
     ['debit', expect.stringContaining('0.000000001')],
     ['credit', expect.stringContaining('5.00')],
     [],
@@ -230,6 +237,7 @@ const receiptLines = [
   /^ {2}known by +reported: the upstream said what it used/m,
   /^ {2}price version +p1$/m,
   /^ {2}held before +0\.009 USD$/m,
+  /^ {2}uncollected +0\.0013 USD of it, borne by the operator: tools that the upstream runs itself/m,
   /^ {2}began +2026-10-01T12:00:00\.000Z$/m,
   /^ {2}in line +3 ms$/m,
 ]
@@ -254,6 +262,7 @@ test('a receipt says everything about a call', async () => {
       usage: { ...noUsage, inputTokens: 1000, cachedTokens: 600, outputTokens: 50, reasoningTokens: 20 },
       held: 9_000_000n,
       cost: 1_300_000n,
+      uncollectedWhy: 'hosted_tools' as const,
     },
     ...{
       attempts: 2,
@@ -276,4 +285,19 @@ test('a receipt says everything about a call', async () => {
   for (const line of receiptLines) expect(out).toMatch(line)
   expect(rows(await done('usage list --user dev@example.com --since 24h'))[1]?.[1]).toBe('c1')
   expect(await headgate('usage show c2')).toEqual({ code: 1, out: '', err: 'There is no call "c2".\n' })
+})
+
+test('a charge is given back, and its receipt says so', async () => {
+  const walletId = JSON.parse(await done('user list --json')).items[0].id
+  const funds = { kind: 'wallet', walletId } as const
+  await bed.ledger.hold({ ...heldCall(startMs), callId: 'c3', funds, floor: 1n, want: 1n, halfOfFree: false })
+  await bed.commit([
+    ...settleSteps({ callId: 'c3', cost: 20_000_000n, atMs: startMs, funds, entryId: 'e3' }),
+    settledRowStep('c3', 20_000_000n),
+  ])
+  expect(await done(['wallet', 'refund', 'c3', '--usd', '0.005', '--reason', 'a broken answer'])).toBe(
+    'Gave back 0.005 of the 0.02 USD that the call c3 was charged.\n',
+  )
+  expect(await done('usage show c3')).toMatch(/^ {2}given back +0\.005 USD of it, by admin at 2026-10-01\S+: a broken answer$/m)
+  expect(await headgate('wallet refund c3 --reason all')).toMatchObject({ code: 1, err: expect.stringContaining('was given back before') })
 })

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { pathOf } from './client.ts'
 import { type Column, type Item, itemsOf, printJson, printLine, printTable } from './io.ts'
+import { importPrices } from './price-import.ts'
 import { type Asked, type Cli, everything, noun, verb } from './verb.ts'
 import { collect, decimal, decimalOrNone, positiveNumber, time, timeOrNone, wholeNumber } from './words.ts'
 
@@ -9,6 +10,7 @@ export function priceCommand(program: Command, cli: Cli): void {
   listPrices(command, cli)
   setPrice(command, cli)
   endPrice(command, cli)
+  importPrices(command, cli)
 }
 
 interface ListAsked extends Asked {

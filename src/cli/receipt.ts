@@ -22,6 +22,17 @@ const bases: Readonly<Record<string, string>> = {
   none: 'nothing was used, or nobody can know; it costs nothing',
 }
 
+/** Why a call can cost more than could be held for it. */
+const reasons: Readonly<Record<string, string>> = {
+  hosted_tools: 'tools that the upstream runs itself read or cost more than could be known before',
+  stored_context: 'what is stored upstream was longer than was known',
+  media: 'images or files came to more tokens than their rule says',
+  dense_input: 'the text came to more tokens than the upper estimate',
+  ceiling_exceeded: 'the upstream wrote more than the ceiling of output allowed',
+  dearer_price: 'what was served costs more than what was asked for',
+  hold_expired: 'it was settled after its hold had expired, and the money had been spent elsewhere',
+}
+
 const attemptColumns: readonly Column[] = [
   { title: '#', of: attempt => attempt.number, right: true },
   { title: 'ACCOUNT', of: attempt => attempt.account },
@@ -54,10 +65,16 @@ function who(call: Item): Field[] {
     ['account', call.account],
     ['asked', `${cell(call.path)}${call.stream ? ', as a stream' : ''}`],
     ['model', model],
-    ['tier', call.tier],
+    ['tier', tierText(call)],
     ['from', call.address],
     ['client', call.userAgent],
   ]
+}
+
+/** `fast` and `priority` are one tier under two names; anything else in place of the served tier is worth a word. */
+function tierText({ tier, priceTier }: Item): unknown {
+  const isPriced = priceTier === null || priceTier === undefined || priceTier === tier || priceTier !== 'default'
+  return isPriced ? tier : `${cell(tier)}, priced as default: the price book had no price for that tier`
 }
 
 function ending(call: Item): Field[] {
@@ -95,8 +112,20 @@ function money(call: Item): Field[] {
     ['price version', call.priceId],
     ['held before', `${cell(call.held)} USD`],
   ]
-  if (Number(call.uncollected) > 0) fields.push(['uncollected', `${cell(call.uncollected)} USD of it, borne by the operator`])
+  if (isItem(call.refund)) fields.push(['given back', givenBack(call.refund)])
+  if (Number(call.uncollected) > 0) {
+    const why = reasons[String(call.uncollectedWhy)]
+    fields.push(['uncollected', `${cell(call.uncollected)} USD of it, borne by the operator${why === undefined ? '' : `: ${why}`}`])
+  }
   return fields
+}
+
+function isItem(value: unknown): value is Item {
+  return typeof value === 'object' && value !== null
+}
+
+function givenBack({ amount, author, reason, at }: Item): string {
+  return `${cell(amount)} USD of it, by ${cell(author)} at ${cell(at)}: ${cell(reason)}`
 }
 
 function times(call: Item): Field[] {

@@ -11,6 +11,8 @@ export function walletCommand(program: Command, cli: Cli): void {
   show.action(async (user: string, asked: Asked) => printResult(cli, asked, await cli.api().get(pathOf('wallets', user))))
   moveVerb(command, cli, 'credit')
   moveVerb(command, cli, 'debit')
+  moveVerb(command, cli, 'adjust')
+  refundVerb(command, cli)
   entriesVerb(command, cli)
 }
 
@@ -19,22 +21,54 @@ interface MoveAsked extends Asked {
   readonly reference?: string
 }
 
-function moveVerb(command: Command, cli: Cli, name: 'credit' | 'debit'): void {
-  const about = name === 'credit' ? 'Give a user money' : 'Take money from a user, at most what is free'
-  const example = `headgate wallet ${name} dev@example.com 5.00 --reason "first month"`
+/** What each says of itself, how much it takes, and what it says when it is done. */
+const moves = {
+  credit: { about: 'Give a user money', usd: 'how much, as decimal text such as 5.00', sample: '5.00', done: 'Credited' },
+  debit: {
+    about: 'Take money from a user, at most what is free',
+    usd: 'how much, as decimal text such as 5.00',
+    sample: '5.00',
+    done: 'Debited',
+  },
+  adjust: {
+    about: "Correct a user's balance, up or down",
+    usd: 'by how much, such as 5.00 or -5.00',
+    sample: '-0.50',
+    done: 'Adjusted by',
+  },
+}
+
+function moveVerb(command: Command, cli: Cli, name: keyof typeof moves): void {
+  const { about, usd, sample, done } = moves[name]
+  const example = `headgate wallet ${name} dev@example.com ${sample} --reason "first month"`
   verb(command, name, about, example)
     .argument('<user>', 'whose wallet')
-    .argument('<usd>', 'how much, as decimal text such as 5.00', amount)
+    .argument('<usd>', usd, name === 'adjust' ? signedAmount : amount)
     .requiredOption('--reason <text>', 'why; it stands in the entry for ever')
     .option('--reference <text>', 'what caused it, such as a payment; the same one again has no second effect')
     .action(async (user: string, usd: string, { json, ...said }: MoveAsked) => {
       if (said.reason.trim() === '') throw wrong(`A reason says why; as in: ${example}`)
       const item = await cli.api().send('POST', pathOf('wallets', user, name), { amount: usd, ...said })
       if (json) return printJson(cli.terminal, item)
-      printLine(
-        cli.terminal,
-        `${name === 'credit' ? 'Credited' : 'Debited'} ${usd} USD; the balance of ${user} is ${cell(item.balance)} USD.`,
-      )
+      printLine(cli.terminal, `${done} ${usd} USD; the balance of ${user} is ${cell(item.balance)} USD.`)
+    })
+}
+
+interface RefundAsked extends Asked {
+  readonly reason: string
+  readonly usd?: string
+}
+
+function refundVerb(command: Command, cli: Cli): void {
+  const example = 'headgate wallet refund 0198c0de-… --usd 0.50 --reason "a broken answer"'
+  verb(command, 'refund <call-id>', 'Give back what a call was charged, once, to whoever paid it', example)
+    .option('--usd <amount>', 'how much of it; all when it is left out', amount)
+    .requiredOption('--reason <text>', 'why; it stands on the receipt for ever')
+    .action(async (id: string, { usd, reason, json }: RefundAsked) => {
+      if (reason.trim() === '') throw wrong(`A reason says why; as in: ${example}`)
+      const item = await cli.api().send('POST', pathOf('usage', id, 'refund'), { reason, ...(usd === undefined ? {} : { amount: usd }) })
+      if (json) return printJson(cli.terminal, item)
+      printLine(cli.terminal, `Gave back ${cell(item.refunded)} of the ${cell(item.charged)} USD that the call ${id} was charged.`)
     })
 }
 
@@ -65,6 +99,15 @@ const columns: readonly Column[] = [
   { title: 'AUTHOR', of: entry => entry.author },
   { title: 'REFERENCE', of: entry => entry.reference },
 ]
+
+function signedAmount(text: string): string {
+  try {
+    if (parseUsd(text) !== 0n) return text
+  } catch {
+    // Told below, like an amount of nothing.
+  }
+  throw new InvalidArgumentError('It takes an amount of USD above or below 0 with at most nine decimals, such as 5.00 or -5.00.')
+}
 
 /** Checked here too, so that a slip of the hand never leaves this machine. */
 function amount(text: string): string {

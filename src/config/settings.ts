@@ -98,6 +98,7 @@ export const groups = {
     about: 'Money and the books',
     settings: {
       settleWithinMs: ms(250, 'How long the books may take to book a charge before the journal on disk takes it.'),
+      estimateWithinMs: ms(1_000, 'How long counting may take what an answer used when its upstream did not say; then its size must do.'),
       booksTimeoutMs: ms(
         2_000,
         'How long a call waits for the books to look up its key or set its money aside before it is told to come back.',

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { openPriceBook, type PriceVersion } from '../ledger/price.ts'
-import { draftOf, endLine, isStanding, type LineChange, placePrice } from './price-line.ts'
+import { applied, draftOf, endLine, isStanding, placeAll, placePrice } from './price-line.ts'
 
 describe('a price is put into its line', () => {
   /** Versions that stand, as rate@from-to; what is placed; and what holds from then on. `-` is for ever. */
@@ -29,15 +29,22 @@ describe('a price is put into its line', () => {
     const [, placed, now] = /^(\S+)\s+now (\d+)$/.exec(what!)!
     const { span, draft } = spanOf(placed!)
     const change = placePrice(draft, span, before === '(none)' ? [] : before!.split(' ').map(versionOf))
-    const left = apply(change, before === '(none)' ? [] : before!.split(' ').map(versionOf))
+    const left = applied(change, before === '(none)' ? [] : before!.split(' ').map(versionOf))
     expect(textOf(left.filter(version => isStanding(version, Number(now)) || version.effectiveToMs! > version.effectiveFromMs))).toBe(
       after!.replace(/ {2,}.*$/, ''),
     )
   })
 
+  test('several at once are one change, with nothing between them', () => {
+    const prices = ['7@10-50', '8@50-', '9@10'].map(text => ({ draft: spanOf(text).draft, when: spanOf(text).span }))
+    const line = [versionOf('5@0-')]
+    expect(textOf(applied(placeAll(prices.slice(0, 2), line), line))).toBe('5@0-10 7@10-50 8@50-')
+    expect(textOf(applied(placeAll(prices, line), line))).toBe('5@0-10 9@10-50 8@50-')
+  })
+
   test('ended, it holds no more, and what was planned is withdrawn', () => {
     const before = ['5@0-50', '6@50-90', '7@95-'].map(versionOf)
-    const left = apply(endLine(before, 70), before)
+    const left = applied(endLine(before, 70), before)
     expect(textOf(left)).toBe('5@0-50 6@50-70 7@95-95')
     expect(left.filter(version => isStanding(version, 70))).toEqual([])
   })
@@ -64,7 +71,7 @@ test('whatever is set and ended in whatever order: one price at most at any time
         const until = lasts === undefined ? (forEver ? { untilMs: null } : {}) : { untilMs: fromMs + lasts }
         const draft = draftOf(versionOf(`${rate}@0-`))
         const before = versions
-        versions = apply(ends ? endLine(line, fromMs) : placePrice(draft, { fromMs, ...until }, line), versions)
+        versions = applied(ends ? endLine(line, fromMs) : placePrice(draft, { fromMs, ...until }, line), versions)
         for (let atMs = 0; atMs < 250; atMs++) {
           const holding = holdingAt(versions, atMs)
           const [held] = holdingAt(before, atMs)
@@ -90,18 +97,6 @@ test('whatever is set and ended in whatever order: one price at most at any time
 
 function holdingAt(versions: readonly PriceVersion[], atMs: number): PriceVersion[] {
   return versions.filter(version => version.effectiveFromMs <= atMs && atMs < (version.effectiveToMs ?? Infinity))
-}
-
-/** What the books would have after the change. */
-function apply({ ends, begins }: LineChange, versions: readonly PriceVersion[]): PriceVersion[] {
-  const ended = versions.map(version => {
-    const end = ends.find(one => one.version.id === version.id)
-    return end === undefined ? version : { ...version, effectiveToMs: end.atMs }
-  })
-  const begun = begins.map(({ draft, span }, nth) => ({
-    ...{ ...draft, id: `${versions.length}.${nth}`, effectiveFromMs: span.fromMs, effectiveToMs: span.untilMs },
-  }))
-  return [...ended, ...begun]
 }
 
 /** "7@10-90"; "7@10-" has no end, and "7@10" says of none. */

@@ -50,6 +50,36 @@ export function placePrice(
   return { ends: cut(covered, fromMs), begins: [{ draft, span: { fromMs, untilMs } }, ...resumed] }
 }
 
+/** Puts several prices into one line, one after the other, and says what comes of it all together. */
+export function placeAll(
+  prices: readonly { readonly draft: PriceDraft; readonly when: Parameters<typeof placePrice>[1] }[],
+  line: readonly PriceVersion[],
+): LineChange {
+  const after = prices.reduce((versions, { draft, when }) => applied(placePrice(draft, when, versions), versions), line)
+  const before = new Map(line.map(version => [version.id, version]))
+  const began = after.filter(({ id, effectiveFromMs, effectiveToMs }) => !before.has(id) && effectiveToMs !== effectiveFromMs)
+  return {
+    ends: after.flatMap(({ id, effectiveToMs }) => {
+      const version = before.get(id)
+      return version === undefined || version.effectiveToMs === effectiveToMs ? [] : [{ version, atMs: effectiveToMs! }]
+    }),
+    begins: began.map(version => ({
+      draft: draftOf(version),
+      span: { fromMs: version.effectiveFromMs, untilMs: version.effectiveToMs },
+    })),
+  }
+}
+
+/** The line as it will be after a change. What begins has no id of its own yet. */
+export function applied({ ends, begins }: LineChange, line: readonly PriceVersion[]): PriceVersion[] {
+  const endings = new Map(ends.map(({ version, atMs }) => [version.id, atMs]))
+  const ended = line.map(version => ({ ...version, effectiveToMs: endings.get(version.id) ?? version.effectiveToMs }))
+  const begun = begins.map(({ draft, span }, nth) => ({
+    ...{ ...draft, id: `new ${line.length + nth}`, effectiveFromMs: span.fromMs, effectiveToMs: span.untilMs },
+  }))
+  return [...ended, ...begun]
+}
+
 /** Ends a line: from `atMs` on nothing of it holds, and what was planned for later is withdrawn. */
 export function endLine(line: readonly PriceVersion[], atMs: number): LineChange {
   return {

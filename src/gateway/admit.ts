@@ -39,6 +39,8 @@ export interface Admission extends AsyncDisposable {
 export interface Hold {
   readonly funds: Funds
   readonly call: HeldCall
+  /** What it was reckoned from, should more be needed while the call runs. */
+  readonly size: HoldSize
   readonly meters: readonly { readonly name: string; readonly perMinute: number; readonly amount: number }[]
 }
 
@@ -82,7 +84,7 @@ export async function admit(asking: Asking, client: Client, gateway: Parts): Pro
     call,
     receipt,
     offer: plan.offer,
-    hold: { funds: plan.funds, call: request, meters },
+    hold: { funds: plan.funds, call: request, size: plan.size, meters },
     boundTo: bound.accountId,
     contextTokens: bound.contextTokens,
     outputCeiling,
@@ -139,8 +141,8 @@ function sizeFor({ group, servers }: Offer, { call, bound, receipt }: Asking, { 
       return priceBook.dearest({ model, tiers: [tier], contextTokens: inputTokens, atMs: receipt.beganAtMs })
     }),
   )
-  const { maxOutputTokens: ceiling, answers } = call.facts
-  return sizeHold({ inputTokens, ceiling, answers, prices: [...prices], multiplier: group.multiplier, limits: settings })
+  const { maxOutputTokens: ceiling, answers, cachesFor12h } = call.facts
+  return sizeHold({ inputTokens, ceiling, answers, prices: [...prices], multiplier: group.multiplier, cachesFor12h, limits: settings })
 }
 
 async function shortageNow(funds: Funds, floor: bigint, { ledger }: Parts): Promise<Fault | undefined> {

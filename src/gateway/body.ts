@@ -17,11 +17,23 @@ export interface BodySettings {
 /** The bytes of a body, and their share of what all bodies together may occupy. Both are gone after disposal. */
 export interface Body extends Disposable {
   readonly bytes: Buffer
+  /**
+   * An answer has begun, so the bytes are only wanted to count what was asked, should nobody report it: from now on their room
+   * goes to whoever needs it, and a body too large for that is let go at once.
+   */
+  lend(): void
+  /** The bytes, while they are there. */
+  readonly kept: Buffer | undefined
 }
+
+/** No model reads more text than this: what makes a body larger is images and files, which are counted by their rules. */
+const lentBytesMax = 4 * 1024 * 1024
 
 /** What all buffered bodies together may occupy. */
 export class BodyBudget {
   readonly #bytesMax: number
+  /** The longest lent first. */
+  readonly #lent = new Set<Disposable>()
   #taken = 0
 
   constructor(bytesMax: number) {
@@ -33,12 +45,24 @@ export class BodyBudget {
   }
 
   take(bytes: number): void {
+    for (const body of this.#lent) {
+      if (this.#taken + bytes <= this.#bytesMax) break
+      body[Symbol.dispose]()
+    }
     if (this.#taken + bytes > this.#bytesMax) throw new Fault('bodies_full')
     this.#taken += bytes
   }
 
   give(bytes: number): void {
     this.#taken -= bytes
+  }
+
+  lend(body: Disposable): void {
+    this.#lent.add(body)
+  }
+
+  takeBack(body: Disposable): void {
+    this.#lent.delete(body)
   }
 }
 
@@ -118,17 +142,28 @@ class Collector {
   finish(): Body {
     let bytes: Buffer | undefined = this.#whole ?? this.#joined()
     this.#whole = undefined
+    this.#chunks = []
     this.#growing = undefined
-    return {
+    const body: Body = {
       get bytes() {
         assert(bytes !== undefined, 'a body was read after it was let go')
         return bytes
       },
+      get kept() {
+        return bytes
+      },
+      lend: () => {
+        if (bytes === undefined) return
+        if (bytes.length > lentBytesMax) body[Symbol.dispose]()
+        else this.#budget.lend(body)
+      },
       [Symbol.dispose]: () => {
         bytes = undefined
+        this.#budget.takeBack(body)
         this.giveUp()
       },
     }
+    return body
   }
 
   giveUp(): void {

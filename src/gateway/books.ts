@@ -1,4 +1,5 @@
 import { ownerSteps } from '../directory/owners.ts'
+import { formatUsd } from '../ledger/money.ts'
 import type { Owed } from '../ledger/owed.ts'
 import { type Funds, type HeldCall, type HoldRequest, lateSettleSteps, readSettled, releaseSteps, settleSteps } from '../ledger/steps.ts'
 import type { Clock, Timer } from '../lib/clock.ts'
@@ -196,7 +197,7 @@ class BooksWithJournal implements Books {
     this.#catching = { timer, atMs }
   }
 
-  #noteCommitted(committed: Committed, { charge, callId }: CallEnd): void {
+  #noteCommitted(committed: Committed, { charge, callId, row }: CallEnd): void {
     const { log, metrics } = this.#parts
     if (charge === undefined) return
     const settled = readSettled(committed)
@@ -206,7 +207,10 @@ class BooksWithJournal implements Books {
       return
     }
     const uncollected = charge.cost - settled.charged
-    if (uncollected > 0n) metrics.uncollectedUsd.inc(Number(uncollected) / 1e9)
+    if (uncollected <= 0n) return
+    const why = settled.isLate ? 'hold_expired' : (row?.uncollectedWhy ?? '')
+    metrics.uncollectedUsd.inc({ why }, Number(uncollected) / 1e9)
+    log.warn({ call: callId, uncollected: formatUsd(uncollected), why }, 'a call cost more than could be taken')
   }
 }
 

@@ -2,6 +2,7 @@ import type { Slot } from '../coordination/coordinator.ts'
 import type { Clock, Timer } from '../lib/clock.ts'
 import { afterNothing } from '../upstreams/rest.ts'
 import type { Admission } from './admit.ts'
+import { estimatedInput } from './estimate.ts'
 import { abandon, changeCondition, closeRow, judge, newReply, type Reply, type Tried } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { type Outcome, readUnheard } from './relay.ts'
@@ -42,13 +43,16 @@ export function openDrain(settings: DrainSettings, clock: Clock, gateway: () => 
   const draining = new Set<Draining>()
 
   function take(admission: Admission, abort: () => void, run: () => Promise<void>): void {
-    const { principal, offer } = admission
+    const { principal, offer, call } = admission
     makeRoom(draining, principal, settings.drainsMax)
+    call.handOver()
+    call.body.lend()
     const done = run()
       .catch(error => unsettled(error, admission, gateway()))
       .finally(() => {
         draining.delete(entry)
         entry.timer[Symbol.dispose]()
+        call.body[Symbol.dispose]()
       })
     const cut = () => {
       entry.isCut = true
@@ -113,6 +117,8 @@ async function drainUnanswered(tried: Tried & { readonly slot: Slot }, admission
     await slot[Symbol.asyncDispose]()
     if (fault.name === 'aborted') {
       closeRow(row, attempt, fault, gateway.clock.elapsedMs() - startedMs)
+      // Whether the upstream charges for what it was sent and then not asked for, nobody says. The caller pays for answers only.
+      gateway.metrics.unbilledInputTokens.inc(estimatedInput(admission))
       await changeCondition(server, condition => afterNothing(condition, row.beganAtMs), gateway)
     } else {
       await judge(beginning, tried, gateway)

@@ -7,6 +7,7 @@ import type { Ledger } from '../ledger/ledger.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
+import type { TokenCounter } from '../protocols/count-in-worker.ts'
 import type { CallReader } from '../protocols/read-in-worker.ts'
 import type { Attempt, AttemptSettings } from '../upstreams/attempt.ts'
 import type { Egress } from '../upstreams/egress.ts'
@@ -34,6 +35,7 @@ export interface Gateway {
   readonly egress: Egress
   readonly bodies: BodyBudget
   readonly reader: CallReader
+  readonly counter: TokenCounter
   readonly drain: Drain
   /** Attempts that are not over. */
   readonly live: Set<Attempt>

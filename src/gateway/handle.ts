@@ -24,7 +24,7 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
     const bound = await bind(call, principal, gateway)
     await using admission = await admit({ principal, call, bound, receipt }, client, gateway) // the user's slot, then the hold
     await using reply = await forward(admission, client, gateway) // attempts, each in its account's slot
-    call[Symbol.dispose]() // Nobody else will be asked: an answer may take minutes, and its body is not needed for it.
+    call.body.lend() // Nobody else will be asked: an answer may take minutes, and its body is hardly needed for it.
     const outcome = await relay(reply, admission, client, gateway) // all but the last bytes; the account's slot is back
     try {
       await settle(outcome, admission, 'heard', gateway) // durable

@@ -8,7 +8,7 @@ import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import type { Receipt } from './receipt.ts'
 
-/** What the client asks for, read once. The bytes stay as they came; disposing of the call gives back their room. */
+/** What the client asks for, read once. The bytes stay as they came; disposing of the call gives back their room, unless it was handed over. */
 export interface Call extends Disposable {
   readonly protocol: Protocol
   readonly facts: CallFacts
@@ -20,6 +20,8 @@ export interface Call extends Disposable {
   readonly inputTokens: number
   /** The groups that may serve it, in the key's order, each with the accounts that list the model. */
   readonly offers: readonly Offer[]
+  /** The body is the drain's from now on. */
+  handOver(): void
 }
 
 export interface Offer {
@@ -75,6 +77,7 @@ function complete(client: Client, { facts, body, offers }: Pick<Call, 'facts' | 
   const isCodex = (client.header('user-agent') ?? '').startsWith('codex_')
   const instructions = defaultInstructions !== '' && !isCodex && !facts.hasInstructions ? defaultInstructions : undefined
   const added = instructions === undefined ? 0 : Math.ceil(Buffer.byteLength(instructions) / bytesPerTokenMin)
+  let isOurs = true
   return {
     protocol: client.protocol,
     facts,
@@ -83,7 +86,12 @@ function complete(client: Client, { facts, body, offers }: Pick<Call, 'facts' | 
     instructions,
     query: at === -1 ? '' : url.slice(at),
     inputTokens: facts.inputTokensEstimate + added,
-    [Symbol.dispose]: () => body[Symbol.dispose](),
+    handOver() {
+      isOurs = false
+    },
+    [Symbol.dispose]() {
+      if (isOurs) body[Symbol.dispose]()
+    },
   }
 }
 

@@ -2,7 +2,7 @@ import type { Principal } from '../directory/snapshot.ts'
 import type { Usage } from '../ledger/price.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { CallFacts } from '../protocols/protocol.ts'
-import { type AttemptRow, type CallRow, noUsage } from '../usage/record.ts'
+import { type AttemptRow, type CallRow, noUsage, type UncollectedWhy } from '../usage/record.ts'
 import type { Client } from './client.ts'
 
 /** How the amount on a receipt is known. */
@@ -27,6 +27,8 @@ export interface Receipt {
   usage: Usage
   held: bigint
   cost: bigint
+  /** Why it may be more than what could be taken; whether it is, the books know. */
+  uncollectedWhy: UncollectedWhy | null
   basis: Basis
   readonly attempts: AttemptRow[]
   lineMs: number
@@ -59,6 +61,7 @@ export function newReceipt(client: Client, path: string, clock: Clock): Receipt 
     usage: noUsage,
     held: 0n,
     cost: 0n,
+    uncollectedWhy: null,
     basis: 'none',
     attempts: [],
     lineMs: 0,

@@ -1,5 +1,7 @@
+import type { Usage } from '../ledger/price.ts'
 import type { Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
+import { nothingWritten, type Written } from '../protocols/answer-text.ts'
 import { codeVerdict } from '../protocols/openai-events.ts'
 import {
   type AnswerError,
@@ -14,6 +16,7 @@ import { afterAnswer, afterFault } from '../upstreams/rest.ts'
 import type { AttemptFaultName } from '../upstreams/verdict.ts'
 import type { Admission } from './admit.ts'
 import { type Client, madeUpId } from './client.ts'
+import { toolWatch } from './extend.ts'
 import { abandon, changeCondition, closeRow, type Reply } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { unlessAborted } from './patience.ts'
@@ -34,14 +37,16 @@ export interface Outcome {
   readonly error: AnswerError | undefined
   /** Nothing of an answer came, only that there is none. */
   readonly isEmpty: boolean
-  /** Bytes of the text that came, for an estimate. */
-  readonly textBytes: number
+  /** What was told of its usage before it broke, where a protocol tells that before the end. */
+  readonly usageTold: Usage | null
+  /** The text that came, for an estimate. It is read when it is asked for. */
+  readonly written: () => Written
   readonly last:
     | { readonly kind: 'events'; readonly events: readonly Buffer[] }
     | { readonly kind: 'body'; readonly headers: Readonly<Record<string, string>>; readonly body: Buffer }
 }
 
-type Parts = Pick<Gateway, 'clock' | 'coordinator' | 'drain' | 'live' | 'log' | 'metrics' | 'settings'>
+type Parts = Pick<Gateway, 'clock' | 'coordinator' | 'drain' | 'ledger' | 'live' | 'log' | 'metrics' | 'settings'>
 
 /** Streams all but the last event, or takes the whole answer. The account's slot is back when this returns. */
 export async function relay(reply: Reply, admission: Admission, client: Client, gateway: Parts): Promise<Outcome> {
@@ -74,9 +79,9 @@ function wholeAnswer(reply: Reply, { call }: Admission): Outcome {
   const isAlias = reply.server.model !== call.facts.model
   const body = beginning.kind === 'json' && isAlias ? call.protocol.renameInBody(beginning.body, call.facts.model) : beginning.body
   const facts = beginning.kind === 'json' ? beginning.facts : undefined
-  const textBytes = facts !== undefined && facts.usage === null ? call.protocol.textBytesOfBody(body) : 0
+  const written = () => (beginning.kind === 'json' ? { texts: call.protocol.textsOfBody(body), share: 1 } : nothingWritten)
   const last = { kind: 'body', headers: answerHeaders(beginning.headers), body } as const
-  return { reply, status: beginning.status, facts, fault: undefined, error: undefined, isEmpty: false, textBytes, last }
+  return { reply, status: beginning.status, facts, fault: undefined, error: undefined, isEmpty: false, usageTold: null, written, last }
 }
 
 /** After the terminal event only a few bytes may follow (`data: [DONE]`), and soon. */
@@ -88,19 +93,20 @@ class StreamRelay implements EventSink {
   readonly #reply: Reply
   readonly #answer: AnswerStream
   readonly #telling: Telling
+  readonly #toolWatch: ReturnType<typeof toolWatch>
   #client: Client | undefined
-  #textBytes = 0
   #error: AnswerError | undefined
   #isEmpty = true
   #terminal: { readonly facts: AnswerFacts; readonly events: Buffer[]; bytes: number } | undefined
   #terminated: (() => void) | undefined
 
-  constructor(reply: Reply, { call, receipt }: Admission, client: Client | undefined, { clock }: Pick<Gateway, 'clock'>) {
-    const { facts, protocol } = call
+  constructor(reply: Reply, admission: Admission, client: Client | undefined, gateway: Pick<Gateway, 'clock' | 'ledger' | 'log'>) {
+    const { facts, protocol } = admission.call
     this.#reply = reply
     this.#client = client
+    this.#toolWatch = toolWatch(admission, gateway)
     this.#answer = protocol.openAnswer({ facts, renameTo: reply.server.model === facts.model ? undefined : facts.model })
-    this.#telling = { id: madeUpId(receipt.id), model: facts.model, createdAtMs: clock.nowMs() }
+    this.#telling = { id: madeUpId(admission.receipt.id), model: facts.model, createdAtMs: gateway.clock.nowMs() }
   }
 
   /** The client is gone: nothing is written any more, and nothing waits for them to read. */
@@ -161,7 +167,7 @@ class StreamRelay implements EventSink {
     }
     if (read.kind === 'ends') return this.#end(read)
     if (read.kind === 'fails') this.#error = read.error
-    else this.#textBytes += read.textBytes
+    this.#toolWatch?.(type)
     if (read.bytes === undefined) return true
     if (read.kind === 'passes') this.#isEmpty = false
     return this.#write(read.bytes)
@@ -203,14 +209,15 @@ class StreamRelay implements EventSink {
   }
 
   #outcome(fault: AttemptFaultName | undefined): Outcome {
-    const shared = { reply: this.#reply, status: 200, isEmpty: this.#isEmpty, textBytes: this.#textBytes }
+    const answer = this.#answer
+    const shared = { reply: this.#reply, status: 200, isEmpty: this.#isEmpty, usageTold: answer.usageTold, written: () => answer.written() }
     if (this.#terminal !== undefined) {
       const { facts, events } = this.#terminal
       return { ...shared, facts, fault: undefined, error: undefined, last: { kind: 'events', events } }
     }
     const error = fault === undefined ? this.#saidOfCall : undefined
     const failure = { code: error?.code ?? 'server_error', message: error?.message ?? new Fault('upstream_cut').message }
-    const last = { kind: 'events', events: this.#answer.failure(failure, this.#telling) } as const
+    const last = { kind: 'events', events: answer.failure(failure, this.#telling) } as const
     return { ...shared, facts: undefined, fault, error, last }
   }
 }

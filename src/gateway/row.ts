@@ -27,6 +27,7 @@ export function rowOf(receipt: Receipt, { status, ended, fault }: Ending, { cloc
     usage,
     held: receipt.held,
     cost: receipt.cost,
+    uncollectedWhy: receipt.uncollectedWhy,
     attempts: receipt.attempts.length,
     lineMs: Math.round(receipt.lineMs),
     firstTokenMs: receipt.firstTokenMs,

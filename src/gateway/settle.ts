@@ -1,16 +1,17 @@
-import { costOf, type Usage } from '../ledger/price.ts'
+import { costOf, hasTier } from '../ledger/price.ts'
 import { newId } from '../lib/id.ts'
-import { noUsage } from '../usage/record.ts'
 import type { Admission } from './admit.ts'
 import { beside } from './beside.ts'
 import type { CallEnd } from './books.ts'
 import { metersOf } from './choose.ts'
+import { usageOf } from './estimate.ts'
 import type { Gateway } from './gateway.ts'
-import type { Basis, Ending } from './receipt.ts'
+import type { Ending, Receipt } from './receipt.ts'
 import type { Outcome } from './relay.ts'
 import { rowOf, tell } from './row.ts'
+import { whyBeyondHold } from './uncollected.ts'
 
-type Parts = Pick<Gateway, 'books' | 'clock' | 'coordinator' | 'directory' | 'log' | 'metrics'>
+type Parts = Pick<Gateway, 'books' | 'clock' | 'coordinator' | 'counter' | 'directory' | 'log' | 'metrics'>
 
 /**
  * Books what a call cost, before its last byte leaves: when this resolves the charge is durable, in the books or in the
@@ -22,19 +23,19 @@ export async function settle(
   how: 'heard' | 'client_left',
   gateway: Parts,
 ): Promise<void> {
-  const end = callEnd(outcome, admission, how, gateway)
+  const end = await callEnd(outcome, admission, how, gateway)
   admission.handOver() // Only now: until then the hold is released if anything goes wrong.
   if (end.row !== undefined) tell(end.row, admission.receipt, gateway)
   await gateway.books.end(end)
   if (outcome !== undefined) await correctRates(admission, outcome, gateway)
 }
 
-function callEnd(outcome: Outcome | undefined, admission: Admission, how: 'heard' | 'client_left', gateway: Parts): CallEnd {
+async function callEnd(outcome: Outcome | undefined, admission: Admission, how: 'heard' | 'client_left', gateway: Parts): Promise<CallEnd> {
   const { receipt, hold } = admission
-  const ending = endingOf(outcome, how)
+  const ending = endingOf(outcome, how, receipt)
   const end = { callId: receipt.id, funds: hold.funds, call: hold.call, attempts: receipt.attempts }
   if (outcome === undefined || outcome.reply.beginning.kind === 'refusal') return { ...end, row: rowOf(receipt, ending, gateway) }
-  price(outcome, admission, how, gateway)
+  await price(outcome, admission, how, gateway)
   const atMs = gateway.clock.nowMs()
   return {
     ...end,
@@ -44,8 +45,9 @@ function callEnd(outcome: Outcome | undefined, admission: Admission, how: 'heard
   }
 }
 
-function endingOf(outcome: Outcome | undefined, how: 'heard' | 'client_left'): Ending {
-  const fault = outcome?.fault ?? null
+function endingOf(outcome: Outcome | undefined, how: 'heard' | 'client_left', { attempts }: Receipt): Ending {
+  // Without an answer, what became of the last attempt says why there is nothing to pay.
+  const fault = (outcome === undefined ? attempts.at(-1)?.fault : outcome.fault) ?? null
   if (how === 'client_left') return { status: outcome?.status ?? 499, ended: 'client_left', fault }
   if (outcome === undefined) return { status: 499, ended: 'client_left', fault }
   if (outcome.reply.beginning.kind === 'refusal') return { status: outcome.status, ended: 'refused', fault }
@@ -59,12 +61,12 @@ function endedOf({ facts, error }: Outcome): Ending['ended'] {
 }
 
 /** Puts on the receipt what was used, by whom, at which price, and how that is known. */
-function price(outcome: Outcome, admission: Admission, how: 'heard' | 'client_left', { directory }: Parts): void {
+async function price(outcome: Outcome, admission: Admission, how: 'heard' | 'client_left', gateway: Parts): Promise<void> {
   const { receipt } = admission
   const { server, attempt } = outcome.reply
   const { group } = admission.offer
-  const { priceBook } = directory.snapshot()
-  const { usage, basis } = usageOf(outcome, admission, how)
+  const { priceBook } = gateway.directory.snapshot()
+  const { usage, basis } = await usageOf(outcome, admission, how, gateway)
   const said = outcome.facts?.model ?? undefined
   const atMs = receipt.beganAtMs
   const model = said !== undefined && priceBook.resolve(said, atMs) !== undefined ? said : server.model
@@ -79,6 +81,8 @@ function price(outcome: Outcome, admission: Admission, how: 'heard' | 'client_le
   receipt.usage = usage
   receipt.basis = basis
   receipt.cost = version === undefined ? 0n : costOf(usage, version, group.multiplier)
+  if (version !== undefined && !hasTier(version, tier)) gateway.metrics.tierUnpriced.inc({ model: version.model })
+  receipt.uncollectedWhy = whyBeyondHold(admission)
   receipt.upstreamRequestId = attempt.upstreamRequestId ?? null
 }
 
@@ -87,31 +91,14 @@ function tierAsked({ call }: Admission, defaultTier: string): string {
   return asked === undefined || asked === 'auto' ? defaultTier : asked
 }
 
-/** Bytes of text to a token, for what nobody reported: about what OpenAI's encodings make of English. */
-const bytesPerToken = 4
-/** The hold counts two bytes to a token, to be above the truth; an estimate of the bill is to be near it. */
-const holdBytesPerToken = 2
-
-function usageOf(
-  { facts, isEmpty, textBytes }: Outcome,
-  { call, contextTokens }: Admission,
-  how: 'heard' | 'client_left',
-): { usage: Usage; basis: Basis } {
-  if (facts?.usage) return { usage: facts.usage, basis: how === 'client_left' ? 'drained' : 'reported' }
-  // A failure that reports no usage is none: OpenAI bills what it reports.
-  if (facts?.status === 'failed' || isEmpty) return { usage: noUsage, basis: 'none' }
-  const inputTokens = Math.ceil((call.inputTokens * holdBytesPerToken) / bytesPerToken) + contextTokens
-  return { usage: { ...noUsage, inputTokens, outputTokens: Math.ceil(textBytes / bytesPerToken) }, basis: 'estimated' }
-}
-
 /** An answer has no more items worth remembering than this. */
 const itemsMax = 200
 
-function ownersOf({ facts, reply }: Outcome, { call, principal }: Admission, atMs: number) {
+function ownersOf({ facts, reply }: Outcome, { call, principal, receipt }: Admission, atMs: number) {
   const { account } = reply.server
   if (facts === undefined || facts.responseId === null || !call.facts.store || !account.capabilities.stateful) return []
   const owner = { userId: principal.user.id, accountId: account.id, atMs }
-  const contextTokens = (facts.usage?.inputTokens ?? 0) + (facts.usage?.outputTokens ?? 0)
+  const contextTokens = receipt.usage.inputTokens + receipt.usage.outputTokens
   return [
     { ...owner, id: facts.responseId, kind: 'response', contextTokens },
     ...(facts.conversationId === null ? [] : [{ ...owner, id: facts.conversationId, kind: 'conversation', contextTokens }]),

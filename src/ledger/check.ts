@@ -59,12 +59,11 @@ const windowSums = `select holds.subscription_id as id, lengths.kind as kind,
   from holds join subscriptions on subscriptions.id = holds.subscription_id cross join (${windowLengths}) as lengths
   group by 1, 2, 3`
 
+/** Both sides one below the other and added up, because a join in both directions compares each window with every other. */
 function differingWindows(column: 'used' | 'held'): Statement {
-  return differing(`select coalesce(subscription_id, sums.id) || ' ' || coalesce(windows.kind, sums.kind) || ' '
-      || cast(coalesce(windows.starts_at, sums.starts_at) as text) as id,
-    coalesce(windows.${column}, 0) as recorded, coalesce(sums.${column}, 0) as recomputed
-  from windows full join (${windowSums}) as sums
-    on sums.id = subscription_id and sums.kind = windows.kind and sums.starts_at = windows.starts_at`)
+  return differing(`select id || ' ' || kind || ' ' || cast(starts_at as text) as id, sum(recorded) as recorded, sum(recomputed) as recomputed
+    from (select subscription_id as id, kind, starts_at, ${column} as recorded, 0 as recomputed from windows
+      union all select id, kind, starts_at, 0, ${column} from (${windowSums}) as sums) as sides group by 1`)
 }
 
 const rules: readonly Rule[] = [

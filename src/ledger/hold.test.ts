@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { holdLimits, outputCeilingFor, sizeHold } from './hold.ts'
+import { holdLimits, outputCeilingFor, sizeHold, toolCallCost } from './hold.ts'
 import { parseDecimal } from './money.ts'
 import { costOf, type PriceVersion } from './price.ts'
 
@@ -28,6 +28,15 @@ test.each(lines(sizes))('the hold of %s', line => {
 test('holds round up', () => {
   const size = sizeHold({ inputTokens: 1, ceiling: 1, prices: [price({ input: 1n, output: 1n })], multiplier: once })
   expect([size.floor, size.want]).toEqual([1n, 1n])
+})
+
+test('a call of a hosted tool costs its price and one more reading of the input, at the dearest, rounded up', () => {
+  const searched = price({ input: 1_000_000n, cacheWrite: 2_000_000n, webSearch: 500n })
+  const question = { inputTokens: 100, ceiling: undefined, prices: [searched, simple], multiplier: parseDecimal('1.5') }
+  expect(toolCallCost(question, 'webSearch')).toBe(1_050n) // (500 + 100 × 2) × 1.5
+  expect(toolCallCost(question, 'fileSearch')).toBe(300n) // nothing for the tool, 100 × 2 × 1.5 for the input
+  expect(toolCallCost({ ...question, inputTokens: 1, prices: [price({ input: 1n })] }, 'webSearch')).toBe(1n)
+  expect(toolCallCost({ ...question, prices: [] }, 'webSearch')).toBe(0n)
 })
 
 test('a multiplier of zero and a model without a price hold nothing and lower nothing', () => {

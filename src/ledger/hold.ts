@@ -12,6 +12,8 @@ export interface HoldQuestion {
   /** The dearest lines of every name under which it may be served. None: nobody gives it a price, and it is free. */
   readonly prices: readonly PriceVersion[]
   readonly multiplier: Multiplier
+  /** The client asks that what is written to the cache stays for twelve hours. */
+  readonly cachesFor12h?: boolean
   /** Default: those of this file. */
   readonly limits?: HoldLimits
 }
@@ -58,7 +60,7 @@ export function outputCeilingFor(granted: bigint, size: HoldSize): number | unde
   let most = BigInt(ceilingOf(size))
   for (const price of size.prices) {
     const perToken = price.output * units * BigInt(answersOf(size))
-    const left = exact - BigInt(size.inputTokens) * dearestInput(price) * units
+    const left = exact - BigInt(size.inputTokens) * dearestInput(price, size.cachesFor12h) * units
     if (perToken > 0n && left / perToken < most) most = left / perToken
   }
   return Number(most)
@@ -68,14 +70,34 @@ function answersOf({ answers = 1 }: HoldQuestion): number {
   return answers
 }
 
+/** Tools that upstreams run themselves and bill by the call. */
+export type HostedTool = 'webSearch' | 'fileSearch'
+
+/**
+ * How much more to set aside when a hosted tool was called, in nano-dollars, rounded up: the tool's price, and the estimated input
+ * read once more at the dearest, because the model goes on with what the tool found.
+ */
+export function toolCallCost({ inputTokens, prices, multiplier, cachesFor12h }: HoldQuestion, tool: HostedTool): bigint {
+  const costs = prices.map(price => (price[tool] ?? 0n) * perMillion + BigInt(inputTokens) * dearestInput(price, cachesFor12h))
+  return scaled(dearestOf(costs), multiplier)
+}
+
 /** Of each answer. */
 function ceilingOf({ ceiling, prices, limits = holdLimits }: HoldQuestion): number {
   if (ceiling !== undefined) return ceiling
   return prices.length === 0 ? limits.holdOutputTokens : Math.max(...prices.map(price => price.maxOutput ?? limits.holdOutputTokens))
 }
 
-function dearestCost({ inputTokens, prices, multiplier }: HoldQuestion, outputTokens: number): bigint {
-  const costs = prices.map(price => BigInt(inputTokens) * dearestInput(price) + BigInt(outputTokens) * price.output)
-  const dearest = costs.reduce((most, cost) => (cost > most ? cost : most), 0n)
-  return divideUp(dearest * multiplier.units, perMillion * 10n ** BigInt(multiplier.scale))
+function dearestCost({ inputTokens, prices, multiplier, cachesFor12h }: HoldQuestion, outputTokens: number): bigint {
+  const costs = prices.map(price => BigInt(inputTokens) * dearestInput(price, cachesFor12h) + BigInt(outputTokens) * price.output)
+  return scaled(dearestOf(costs), multiplier)
+}
+
+function dearestOf(costs: readonly bigint[]): bigint {
+  return costs.reduce((most, cost) => (cost > most ? cost : most), 0n)
+}
+
+/** From nano-dollars × 10⁶ to nano-dollars. */
+function scaled(cost: bigint, { units, scale }: Multiplier): bigint {
+  return divideUp(cost * units, perMillion * 10n ** BigInt(scale))
 }

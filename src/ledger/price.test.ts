@@ -175,6 +175,15 @@ describe('which line prices a call', () => {
     expect(dearest('default', 101)).toEqual(['default'])
   })
 
+  test('a line that is dearer only for what is written for twelve hours is among the dearest', () => {
+    const kept = openPriceBook([
+      version({ ...rates.pro, id: 'default', model: 'm' }),
+      version({ ...rates.sol, id: 'flex', model: 'm', tier: 'flex', cacheWrite12h: parseUsd('99') }),
+    ])
+    const dearest = kept.dearest({ model: 'm', tiers: ['flex'], contextTokens: 1, atMs: 0 })
+    expect(dearest.map(({ id }) => id).toSorted()).toEqual(['default', 'flex'])
+  })
+
   test('the dearest of several tiers is the one that costs more, or each that costs more of something', () => {
     const crossed = openPriceBook([
       version({ ...rates.sol, id: 'default', model: 'm' }),

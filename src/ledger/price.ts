@@ -87,39 +87,50 @@ export function openPriceBook(versions: readonly PriceVersion[]): PriceBook {
   for (const version of versions) {
     for (const alias of version.aliases) byAlias.set(alias, [...(byAlias.get(alias) ?? []), version])
   }
-
-  const linesOf = (model: string, atMs: number) => (byModel.get(model) ?? []).filter(version => isEffective(version, atMs))
+  const byTier = new Map([...byModel].map(([model, lines]) => [model, tiersOf(lines)]))
 
   function resolve(model: string, atMs: number): string | undefined {
     const name = nameOf(model, atMs)
-    const isWhole = name !== undefined && linesOf(name, atMs).some(({ tier, contextOver }) => tier === 'default' && contextOver === 0)
-    return isWhole ? name : undefined
+    if (name === undefined) return undefined
+    const whole = byTier
+      .get(name)
+      ?.get('default')
+      ?.some(version => version.contextOver === 0 && isEffective(version, atMs))
+    return whole ? name : undefined
   }
 
   function nameOf(model: string, atMs: number): string | undefined {
-    if (linesOf(model, atMs).length > 0) return model
+    if (byModel.get(model)?.some(version => isEffective(version, atMs))) return model
     const stated = latest((byAlias.get(model) ?? []).filter(version => isEffective(version, atMs)))
     return stated?.model ?? withoutDate(model)
   }
 
-  /** One line for each band that the input may be in, the lowest first: of the tier that prices this one. */
-  function bands({ model, tier, contextTokens, atMs }: PriceQuestion): PriceVersion[] {
+  function find({ model, tier, contextTokens, atMs }: PriceQuestion): PriceVersion | undefined {
     const name = resolve(model, atMs)
-    if (name === undefined) return []
-    const standing = linesOf(name, atMs).filter(version => isInBand(version, contextTokens))
+    if (name === undefined) return undefined
     for (const served of tiersLike(tier)) {
-      const lines = Map.groupBy(
-        standing.filter(version => version.tier === served),
-        version => version.contextOver,
-      )
-      if (lines.size > 0) return [...lines.values()].map(each => latest(each)!).sort((a, b) => a.contextOver - b.contextOver)
+      const lines = byTier.get(name)!.get(served)
+      const found = lines?.find(version => isInBand(version, contextTokens) && isEffective(version, atMs))
+      if (found !== undefined) return found
     }
-    return []
+    return undefined
+  }
+
+  /** The line that prices this call, and those that would if its input were in a band below. */
+  function bands(question: PriceQuestion): PriceVersion[] {
+    const found = find(question)
+    if (found === undefined) return []
+    const lines = byTier
+      .get(found.model)!
+      .get(found.tier)!
+      .filter(version => version.contextOver <= found.contextOver)
+    const standing = lines.filter(version => isEffective(version, question.atMs))
+    return standing.filter((version, index) => version.contextOver !== standing[index - 1]?.contextOver)
   }
 
   return {
     resolve,
-    find: question => bands(question).at(-1),
+    find,
     dearest({ tiers, ...question }) {
       const lines = new Set([...tiers, 'default'].flatMap(tier => bands({ ...question, tier })))
       return [...lines].filter(line => ![...lines].some(other => isDearer(other, line)))
@@ -127,16 +138,26 @@ export function openPriceBook(versions: readonly PriceVersion[]): PriceBook {
   }
 }
 
+/** By tier; in each the highest band first, and in that the line that holds when several claim the same moment. */
+function tiersOf(lines: readonly PriceVersion[]): ReadonlyMap<string, readonly PriceVersion[]> {
+  const sorted = lines.toSorted((a, b) => b.contextOver - a.contextOver || byAge(a, b))
+  return Map.groupBy(sorted, ({ tier }) => tier)
+}
+
 /**
  * "gpt-5.5-2026-04-23" → "gpt-5.5": the one rule for dated snapshots, which is OpenAI's own way of naming them. The end must be
  * a day of the calendar. Nothing else about a name means anything: "gpt-5.5-mini" has nothing to do with "gpt-5.5".
  */
 export function withoutDate(model: string): string | undefined {
-  const [, base, day] = /^(.+)-(\d{4}-\d{2}-\d{2})$/.exec(model) ?? []
-  if (base === undefined || day === undefined) return undefined
-  const date = new Date(`${day}T00:00:00Z`)
+  const [, base, year, month, day] = /^(.+)-(\d{4})-(\d{2})-(\d{2})$/.exec(model) ?? []
   // JavaScript takes the 30th of February for the 2nd of March.
-  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day) ? base : undefined
+  const date = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day)))
+  return date.getUTCMonth() === Number(month) - 1 && date.getUTCDate() === Number(day) ? base : undefined
+}
+
+/** Whether the line is of the tier that was served, and not the default one in its place. */
+export function hasTier(line: PriceVersion, served: string): boolean {
+  return tiersLike(served).slice(0, -1).includes(line.tier)
 }
 
 /**
@@ -149,9 +170,12 @@ export function costOf(usage: Usage, price: PriceVersion, multiplier: Multiplier
   return divideHalfUp(exactCost(usage, price) * multiplier.units, perMillion * 10n ** BigInt(multiplier.scale))
 }
 
-/** The most that one token of input may cost: it can turn out fresh, read from the cache or written to it for the usual time. */
-export function dearestInput({ input, cached, cacheWrite }: PriceVersion): bigint {
-  return [cached, cacheWrite].reduce((most, rate) => (rate > most ? rate : most), input)
+/**
+ * The most that one token of input may cost: it can turn out fresh, read from the cache or written to it; for the usual time,
+ * unless the client asked for twelve hours.
+ */
+export function dearestInput({ input, cached, cacheWrite, cacheWrite12h }: PriceVersion, cachesFor12h = false): bigint {
+  return [cached, cacheWrite, cachesFor12h ? cacheWrite12h : 0n].reduce((most, rate) => (rate > most ? rate : most), input)
 }
 
 /** Rates are per this many tokens. */
@@ -187,11 +211,15 @@ function tiersLike(tier: string): readonly string[] {
 }
 
 /** When two lines claim the same moment the newer one holds; of two equally new ones, the later id, so that all nodes agree. */
+function byAge(a: PriceVersion, b: PriceVersion): number {
+  return b.effectiveFromMs - a.effectiveFromMs || (a.id < b.id ? 1 : -1)
+}
+
 function latest(lines: readonly PriceVersion[]): PriceVersion | undefined {
-  return lines.toSorted((a, b) => b.effectiveFromMs - a.effectiveFromMs || (a.id < b.id ? 1 : -1))[0]
+  return lines.toSorted(byAge)[0]
 }
 
 function isDearer(line: PriceVersion, than: PriceVersion): boolean {
-  const more = dearestInput(line) - dearestInput(than)
-  return line !== than && more >= 0n && line.output >= than.output && (more > 0n || line.output > than.output || line.id > than.id)
+  const more = [dearestInput(line) - dearestInput(than), dearestInput(line, true) - dearestInput(than, true), line.output - than.output]
+  return line !== than && more.every(by => by >= 0n) && (more.some(by => by > 0n) || line.id > than.id)
 }

@@ -43,12 +43,12 @@ export async function refund(database: Pick<Database, 'read' | 'commit'>, clock:
   const [hold] = await database.read(readCharged, [callId])
   if (hold === undefined) return { refused: 'call_unknown' }
   const charged = hold.settled as bigint
-  if (charged === 0n) return { refused: 'not_charged' }
   const amount = refunding.amount ?? charged
-  if (amount > charged) return { refused: 'too_much', charged }
+  if (charged === 0n) return { refused: 'not_charged' }
   const committed = await database.commit(refundSteps({ callId, amount, reason, author }, fundsOf(hold), clock.nowMs()), 'synced')
   if (committed.done) return { refunded: amount, charged, repeated: false }
   if (committed.guard !== 'refunded_already') throw new Error(`The charge of call ${callId} cannot be given back: ${committed.guard}.`)
+  if (amount > charged) return { refused: 'too_much', charged }
   const [found] = await database.read(readCharged, [callId])
   const refunded = found!.refunded as bigint
   return refunded === amount ? { refunded, charged, repeated: true } : { refused: 'refunded_already', refunded }

@@ -156,11 +156,11 @@ export function expireSteps(callId: string, funds: Funds, nowMs: number): readon
   ]
 }
 
-/** What was taken by the one settle in this commit; undefined when it was undone because the hold had ended before. */
-export function readSettled(committed: Committed): { readonly charged: bigint } | undefined {
+/** What was taken by the one settle in this commit, and whether its hold had expired; undefined when it was undone because the hold had ended before. */
+export function readSettled(committed: Committed): { readonly charged: bigint; readonly isLate: boolean } | undefined {
   if (!committed.done) return undefined
   const settled = committed.rows.flat().find(row => 'charged' in row)
-  return settled === undefined ? undefined : { charged: settled.charged as bigint }
+  return settled === undefined ? undefined : { charged: settled.charged as bigint, isLate: settled.state === 'settled_late' }
 }
 
 /** Whose money a hold took: of a row with its wallet or subscription, when the call began, and when the subscription starts and ends. */
@@ -191,7 +191,7 @@ function grant(free: string, [floor, want, half]: readonly [string, string, stri
 // either makes it write rows down in between, which takes longer than the change itself.
 
 const readGrant = statement('select amount as granted from holds where id = $1')
-const readCharge = statement('select settled as charged from holds where id = $1')
+const readCharge = statement('select settled as charged, state from holds where id = $1')
 
 const holdColumns = `id, wallet_id, subscription_id, amount, state, lease_id,
   user_id, key_id, group_id, model, path, address, stream, began_at`

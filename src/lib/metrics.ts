@@ -45,7 +45,19 @@ export function openMetrics() {
     costUsd: new Counter({ name: 'headgate_cost_usd_total', help: 'Cost of calls, for looking at; the books are exact.', registers }),
     uncollectedUsd: new Counter({
       name: 'headgate_uncollected_usd_total',
-      help: 'Cost beyond what a wallet could pay. Borne by the operator; alarm on any increase.',
+      help: 'Cost beyond what a wallet could pay, by why. Borne by the operator; alarm on any increase.',
+      labelNames: ['why'],
+      registers,
+    }),
+    unbilledInputTokens: new Counter({
+      name: 'headgate_unbilled_input_tokens_total',
+      help: 'Estimated input of calls whose client left, and which were cut, before an answer began. Charged to nobody.',
+      registers,
+    }),
+    tierUnpriced: new Counter({
+      name: 'headgate_tier_unpriced_total',
+      help: 'Calls priced as the default tier because the book has no price for the tier that served them. Alarm on any increase: it may be a dearer one.',
+      labelNames: ['model'],
       registers,
     }),
     firstTokenSeconds: new Histogram({

@@ -58,11 +58,13 @@ export const plainFacts: Omit<CallFacts, 'model' | 'fields' | 'insertAt' | 'isEm
   showsUsage: true,
   hasHostedTools: false,
   promptCacheKey: undefined,
+  cachesFor12h: false,
   previousResponseId: undefined,
   conversationId: undefined,
   itemReferences: [],
   fileIds: [],
   toolOutputFault: undefined,
+  mediaTokens: 0,
 }
 
 /** A string that is not blank, as it was sent. */

@@ -5,6 +5,8 @@ import { tokensBeyondHalf } from './text-tokens.ts'
 export interface InputSize {
   /** An upper estimate of the input's tokens. */
   readonly tokens: number
+  /** Those of them that are not text: of images, files and audio, by their rules. */
+  readonly mediaTokens: number
   /** The files that the input uses, each once. */
   readonly fileIds: readonly string[]
 }
@@ -31,7 +33,7 @@ export function sizeOf(body: Fields, bodyBytes: number, inputName: 'input' | 'me
   walk(input, sums, id => fileIds.add(id))
   walk(rest, sums, () => {})
   const tokens = Math.ceil((bodyBytes - sums.payloadChars) / 2 + sums.denseTokens) + sums.mediaTokens
-  return { tokens, fileIds: [...fileIds] }
+  return { tokens, mediaTokens: sums.mediaTokens, fileIds: [...fileIds] }
 }
 
 interface Sums {

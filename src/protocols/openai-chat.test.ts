@@ -152,9 +152,13 @@ describe('a stream', () => {
     expect(dataOf(bytes!)).toBe('{"model" : "mine", "choices":[{"delta":{"content":"model"}}] }')
   })
 
-  test('counts the bytes of text, refusals, reasoning and arguments', () => {
+  test('keeps text, refusals, reasoning and arguments for an estimate, each choice by itself', () => {
     const delta = { content: 'é', refusal: 'no', reasoning_content: 'hm', tool_calls: [{ index: 0, function: { arguments: '{"a":1}' } }] }
-    expect(open().read(chunk(said({ choices: [{ index: 0, delta }] })), '')).toMatchObject({ kind: 'passes', textBytes: 13 })
+    const answer = open()
+    answer.read(chunk(said({ choices: [{ index: 0, delta }] })), '')
+    for (const index of [1, 1, 0]) answer.read(chunk(said({ choices: [{ index, delta: { content: `"${index}"` } }] })), '')
+    expect(answer.written()).toEqual({ texts: ['énohm{"a":1}', '"1""1"', '"0"'], share: 1 })
+    expect(answer.usageTold).toBeNull()
   })
 
   test('an error in it is one, with or without an event’s name', () => {
@@ -218,7 +222,7 @@ describe('a whole answer', () => {
     })
     expect(chat.readBody(Buffer.from('{"choices":[{"finish_reason":"length"}]}'))).toMatchObject({ status: 'incomplete', usage: null })
     expect(() => chat.readBody(Buffer.from('[]'))).toThrow(AnswerUnreadable)
-    expect(chat.textBytesOfBody(body)).toBe(7)
+    expect(chat.textsOfBody(body)).toEqual(['Hello', '{}'])
   })
 
   test('becomes a stream for whoever has begun to hear one', () => {

@@ -1,4 +1,5 @@
 import { noUsage, type Usage } from '../ledger/price.ts'
+import { AnswerText, type TextSpan, type Written } from './answer-text.ts'
 import { ceilingOf, isSaid, plainFacts, readCallBody, textOf } from './call-body.ts'
 import { sizeOf } from './input-size.ts'
 import { type Fields, isFields } from './json.ts'
@@ -24,7 +25,7 @@ export const chat: Protocol = {
     ]),
   readBody: body => factsOf(parsedAnswer(body)),
   renameInBody: renameModelInBody,
-  textBytesOfBody: body => choicesIn(parsedAnswer(body)).reduce((sum, choice) => sum + textBytesOf(choice.message), 0),
+  textsOfBody: body => choicesIn(parsedAnswer(body)).flatMap(choice => textsOf(choice.message)),
   errorIn(raw) {
     const { error } = read(raw)
     return isFields(error) ? errorOf(error) : undefined
@@ -68,6 +69,7 @@ function readCall(body: Buffer): CallReading {
       fileIds: size.fileIds,
       showsUsage: isFields(parsed.stream_options) && parsed.stream_options.include_usage === true,
       inputTokensEstimate: size.tokens,
+      mediaTokens: size.mediaTokens,
     },
   }
 }
@@ -104,7 +106,8 @@ class ChatAnswer implements AnswerStream {
   #model: string | null = null
   #tier: string | null = null
   #finish: string | null = null
-  #usage: Usage | null = null
+  readonly #text = new AnswerText()
+  usageTold: Usage | null = null
 
   constructor({ facts, renameTo }: AnswerAsked) {
     this.#renameTo = renameTo
@@ -117,14 +120,18 @@ class ChatAnswer implements AnswerStream {
     if (isFields(fields.error)) return { kind: 'fails', bytes: raw, error: errorOf(fields.error) }
     this.#model = textOr(fields.model) ?? this.#model
     this.#tier = textOr(fields.service_tier) ?? this.#tier
-    if (isFields(fields.usage)) this.#usage = usageOf(fields.usage)
+    if (isFields(fields.usage)) this.usageTold = usageOf(fields.usage)
     const choices = choicesIn(fields)
     for (const { finish_reason: finish } of choices) this.#finish = textOr(finish) ?? this.#finish
     // The chunk that only tells the usage has no choices.
     const isOfUsage = choices.length === 0 && isFields(fields.usage)
-    if (isOfUsage && !this.#showsUsage) return { kind: 'passes', bytes: undefined, textBytes: 0 }
-    const textBytes = choices.reduce((sum, choice) => sum + textBytesOf(choice.delta), 0)
-    return { kind: 'passes', bytes: this.#shown(raw, bytes, scan), textBytes }
+    if (isOfUsage && !this.#showsUsage) return { kind: 'passes', bytes: undefined }
+    for (const { index, delta } of choices) for (const text of textsOf(delta)) this.#text.add(spanOf(text), `choice ${index}`)
+    return { kind: 'passes', bytes: this.#shown(raw, bytes, scan) }
+  }
+
+  written(): Written {
+    return this.#text.written()
   }
 
   /** No `[DONE]`: clients take an error for what it is, and that marker for an end. */
@@ -144,7 +151,7 @@ class ChatAnswer implements AnswerStream {
   }
 
   #facts(): AnswerFacts {
-    return { ...nothingSaid, status: statusOf(this.#finish), model: this.#model, serviceTier: this.#tier, usage: this.#usage }
+    return { ...nothingSaid, status: statusOf(this.#finish), model: this.#model, serviceTier: this.#tier, usage: this.usageTold }
   }
 }
 
@@ -195,8 +202,9 @@ function usageOf(usage: Fields): Usage {
   return { ...noUsage, inputTokens, cachedTokens, cacheWriteTokens, outputTokens, reasoningTokens }
 }
 
-function textBytesOf(message: unknown): number {
-  return textsOf(message).reduce((sum, text) => sum + Buffer.byteLength(text), 0)
+function spanOf(text: string): TextSpan {
+  const bytes = Buffer.from(JSON.stringify(text))
+  return { bytes, start: 1, end: bytes.length - 1 }
 }
 
 /** What a model wrote into a message or a delta: text, a refusal, reasoning where a server tells it, arguments of tools. */

@@ -28,7 +28,7 @@ export const embeddings: Protocol = {
     }
   },
   renameInBody: renameModelInBody,
-  textBytesOfBody: () => 0,
+  textsOfBody: () => [],
   errorIn: () => undefined,
   openAnswer: noStream,
   refusalEvents: noStream,

@@ -1,3 +1,4 @@
+import type { TextSpan } from './answer-text.ts'
 import { type Fields, isFields } from './json.ts'
 import { usageOf } from './openai-usage.ts'
 import { type AnswerError, type AnswerFacts, AnswerUnreadable } from './protocol.ts'
@@ -37,23 +38,15 @@ export function sequenceOf(raw: Buffer): number | undefined {
 }
 
 /**
- * UTF-8 bytes of the text that a delta event adds to the answer: what a model wrote, reasoning and arguments of tools included. 0 for
+ * The text that a delta event adds to the answer: what a model wrote, reasoning and arguments of tools included. Undefined for
  * every other event. Without `type` it is looked up.
  */
-export function textBytesOf(raw: Buffer, type: string = typeOf(raw)): number {
-  if (!type.endsWith('.delta') || type === 'response.audio.delta') return 0
+export function deltaOf(raw: Buffer, type: string = typeOf(raw)): TextSpan | undefined {
+  if (!type.endsWith('.delta') || type === 'response.audio.delta') return undefined
   const { bytes, from } = dataInPlace(raw)
   const member = scanObject(bytes, deltaName, { from, membersMax: 1 })?.members[0]
-  if (member === undefined || bytes[member.valueStart] !== 0x22) return 0
-  const { valueStart, valueEnd } = member
-  const escapeAt = bytes.indexOf(0x5c, valueStart)
-  if (escapeAt < 0 || escapeAt >= valueEnd) return valueEnd - valueStart - 2
-  try {
-    return Buffer.byteLength(JSON.parse(bytes.toString('utf8', valueStart, valueEnd)))
-  } catch {
-    // A broken escape. As it is for an estimate only, its bytes do.
-    return valueEnd - valueStart - 2
-  }
+  if (member === undefined || bytes[member.valueStart] !== 0x22) return undefined
+  return { bytes, start: member.valueStart + 1, end: member.valueEnd - 1 }
 }
 
 /** What a terminal event says of the answer, from the event's data: of its `response`, or of the error when the event is `error`. */

@@ -83,6 +83,7 @@ test('a bare call has the facts of what is not said', () => {
     hasInstructions: false,
     hasSafetyIdentifier: false,
     hasHostedTools: false,
+    cachesFor12h: false,
     promptCacheKey: undefined,
     previousResponseId: undefined,
     conversationId: undefined,
@@ -90,6 +91,7 @@ test('a bare call has the facts of what is not said', () => {
     fileIds: [],
     toolOutputFault: undefined,
     inputTokensEstimate: 10,
+    mediaTokens: 0,
   })
 })
 
@@ -104,6 +106,9 @@ test.each<[object, object]>([
   [{ max_output_tokens: 1.5 }, { maxOutputTokens: undefined }],
   [{ max_output_tokens: '16' }, { maxOutputTokens: undefined }],
   [{ max_output_tokens: null }, { maxOutputTokens: undefined }],
+  [{ prompt_cache_options: { mode: 'explicit', ttl: '12h' } }, { cachesFor12h: true }],
+  [{ prompt_cache_options: { ttl: '30m' } }, { cachesFor12h: false }],
+  [{ prompt_cache_options: '12h' }, { cachesFor12h: false }],
   [{ service_tier: 'flex' }, { serviceTier: 'flex' }],
   [{ service_tier: 5 }, { serviceTier: undefined }],
   [{ background: true }, { background: true }],

@@ -1,7 +1,9 @@
+import { AnswerText, type Written } from './answer-text.ts'
 import { ceilingOf, isSaid, readCallBody, textOf } from './call-body.ts'
 import { sizeOf } from './input-size.ts'
 import { isFields } from './json.ts'
 import {
+  deltaOf,
   errorEvent,
   failedEvent,
   kindOf,
@@ -10,10 +12,9 @@ import {
   renameModel,
   renameModelInBody,
   sequenceOf,
-  textBytesOf,
   wholeEvents,
 } from './openai-events.ts'
-import { textBytesOfBody } from './openai-usage.ts'
+import { textsOfBody } from './openai-usage.ts'
 import type { AnswerAsked, AnswerError, AnswerStream, CallFacts, CallReading, EventRead, Protocol } from './protocol.ts'
 import { namesToFind } from './scan.ts'
 import { spliceBody } from './splice.ts'
@@ -28,7 +29,7 @@ export const responses: Protocol = {
     spliceBody(body, facts, { model, instructions, max_output_tokens: outputCeiling, safety_identifier: safetyIdentifier }),
   readBody: readAnswerBody,
   renameInBody: renameModelInBody,
-  textBytesOfBody,
+  textsOfBody,
   errorIn(raw, type) {
     const kind = kindOf(type)
     return kind === 'error' || kind === 'failed' ? (readAnswer(dataOf(raw)).error ?? saysNothing) : undefined
@@ -48,6 +49,9 @@ const saysNothing: AnswerError = { code: null, message: '', param: null }
 /** Passes everything as it came but the model's name in lifecycle events. Keeps what a proper end would need. */
 class ResponsesAnswer implements AnswerStream {
   readonly #renameTo: string | undefined
+  readonly #text = new AnswerText()
+  /** It stands in the terminal event, and nowhere else. */
+  readonly usageTold = null
   #events = 0
   #lastEvent: Buffer | undefined
   #lifecycle: Buffer | undefined
@@ -58,13 +62,16 @@ class ResponsesAnswer implements AnswerStream {
 
   read(raw: Buffer, type: string): EventRead {
     // Clients stop reading at this marker. Without an end before it, they would take what they have for the whole answer.
-    if (isDone(raw, type)) return { kind: 'passes', bytes: undefined, textBytes: 0 }
+    if (isDone(raw, type)) return { kind: 'passes', bytes: undefined }
     const kind = kindOf(type)
     if (kind === 'delta' || kind === 'error' || kind === 'lifecycle') {
       this.#lastEvent = raw
       this.#events += 1
     }
-    if (kind === 'delta') return { kind: 'passes', bytes: raw, textBytes: textBytesOf(raw, type) }
+    if (kind === 'delta') {
+      this.#text.add(deltaOf(raw, type), type)
+      return { kind: 'passes', bytes: raw }
+    }
     if (kind === 'error') return { kind: 'fails', bytes: raw, error: errorIn(raw) }
     const bytes = this.#renameTo === undefined ? raw : renameModel(raw, this.#renameTo)
     if (kind !== 'lifecycle') {
@@ -72,7 +79,11 @@ class ResponsesAnswer implements AnswerStream {
       return { kind: 'ends', bytes, facts: { ...facts, status: facts.status ?? kind } }
     }
     this.#lifecycle = bytes
-    return { kind: 'passes', bytes, textBytes: 0 }
+    return { kind: 'passes', bytes }
+  }
+
+  written(): Written {
+    return this.#text.written()
   }
 
   failure({ code, message }: Parameters<AnswerStream['failure']>[0], telling: Parameters<AnswerStream['failure']>[1]): Buffer[] {
@@ -100,6 +111,7 @@ export const fieldNames = [
   'previous_response_id',
   'conversation',
   'prompt_cache_key',
+  'prompt_cache_options',
   'safety_identifier',
   'service_tier',
   'background',
@@ -131,12 +143,14 @@ export function readFacts(body: Buffer): CallReading {
     hasSafetyIdentifier: isSaid(parsed.safety_identifier),
     hasHostedTools: Array.isArray(parsed.tools) && parsed.tools.some(isHosted),
     promptCacheKey: textOf(parsed.prompt_cache_key),
+    cachesFor12h: isFields(parsed.prompt_cache_options) && parsed.prompt_cache_options.ttl === '12h',
     previousResponseId: textOf(parsed.previous_response_id),
     conversationId: textOf(isFields(parsed.conversation) ? parsed.conversation.id : parsed.conversation),
     itemReferences: Array.isArray(input) ? referencesIn(input) : [],
     fileIds: withToolFiles(size.fileIds, parsed.tools),
     toolOutputFault: textOf(parsed.previous_response_id) === undefined && Array.isArray(input) ? toolOutputFaultOf(input) : undefined,
     inputTokensEstimate: size.tokens,
+    mediaTokens: size.mediaTokens,
   }
   return { facts }
 }

@@ -39,14 +39,14 @@ export function fieldsOf(value: unknown): Fields {
   return isFields(value) ? value : {}
 }
 
-/** UTF-8 bytes of what a model wrote into a JSON answer, reasoning and the input of tools included. For an estimate, when no usage is reported. */
-export function textBytesOfBody(body: Buffer): number {
+/** What a model wrote into a JSON answer, reasoning and the input of tools included. For an estimate, when no usage is reported. */
+export function textsOfBody(body: Buffer): string[] {
   const response: unknown = JSON.parse(body.toString())
   const output = isFields(response) && Array.isArray(response.output) ? response.output : []
-  const texts = output
+  return output
     .filter(isFields)
-    .flatMap(({ content, summary, ...item }) => [item.arguments, item.input, textsOf(content), textsOf(summary)])
-  return texts.flat().reduce<number>((sum, text) => sum + (typeof text === 'string' ? Buffer.byteLength(text) : 0), 0)
+    .flatMap(({ content, summary, ...item }) => [item.arguments, item.input, ...textsOf(content), ...textsOf(summary)])
+    .filter(text => typeof text === 'string')
 }
 
 function textsOf(parts: unknown): unknown[] {

@@ -1,4 +1,5 @@
 import type { Usage } from '../ledger/price.ts'
+import type { Written } from './answer-text.ts'
 
 /**
  * A way in which clients and upstreams speak. Pure: bytes in, facts and bytes out; who may, who pays and who answers is the
@@ -16,8 +17,8 @@ export interface Protocol {
   readBody(body: Buffer): AnswerFacts
   /** The JSON answer with another name of the model. */
   renameInBody(body: Buffer, model: string): Buffer
-  /** UTF-8 bytes of what a model wrote into a JSON answer, for an estimate when it reports no usage. */
-  textBytesOfBody(body: Buffer): number
+  /** What a model wrote into a JSON answer, for an estimate when it reports no usage. */
+  textsOfBody(body: Buffer): string[]
   /** What an event says went wrong; undefined when it says no such thing. Throws `AnswerUnreadable`. */
   errorIn(raw: Buffer, type: string): AnswerError | undefined
   /** A reader for the events of one answer. */
@@ -46,13 +47,17 @@ export interface AnswerAsked {
 export interface AnswerStream {
   /** Throws `AnswerUnreadable` for an end that cannot be read. */
   read(raw: Buffer, type: string): EventRead
+  /** What was told of the usage so far, where that is told before the end. */
+  readonly usageTold: Usage | null
+  /** What was read of the answer's text so far. */
+  written(): Written
   /** A proper end, to follow what was read so far. */
   failure(failure: { readonly code: string; readonly message: string }, telling: Telling): Buffer[]
 }
 
 /** What an event means to us, and the bytes that pass in its place; none when the client is not to see it. */
 export type EventRead =
-  | { readonly kind: 'passes'; readonly bytes: Buffer | undefined; readonly textBytes: number }
+  | { readonly kind: 'passes'; readonly bytes: Buffer | undefined }
   /** Something went wrong. An end may follow, or not. */
   | { readonly kind: 'fails'; readonly bytes: Buffer; readonly error: AnswerError | undefined }
   /** The answer is whole. Little may follow, and nothing of weight. */
@@ -107,6 +112,8 @@ export interface CallFacts {
   /** True when `tools` names a tool that the upstream runs itself and may bill by the call. */
   readonly hasHostedTools: boolean
   readonly promptCacheKey: string | undefined
+  /** What it writes to the prompt cache is to stay for twelve hours, which may cost more. */
+  readonly cachesFor12h: boolean
   readonly previousResponseId: string | undefined
   readonly conversationId: string | undefined
   /** Trimmed ids of `item_reference` input items. */
@@ -117,6 +124,8 @@ export interface CallFacts {
   readonly toolOutputFault: 'output_without_call_id' | 'output_without_reference' | undefined
   /** An upper estimate of the input's tokens, without any stored context. */
   readonly inputTokensEstimate: number
+  /** What of it is not text, but images, files and audio. */
+  readonly mediaTokens: number
 }
 
 /** Of one member of the top-level object: where its value's first byte stands, and the byte after its last. */

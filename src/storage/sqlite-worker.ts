@@ -47,7 +47,11 @@ function open(): DatabaseSync {
   opened.exec(`pragma wal_autocheckpoint = ${checkpointPages}; pragma journal_size_limit = ${walBytesKept}`)
   const { journal_mode } = opened.prepare('pragma journal_mode').get()!
   const level = opened.prepare('pragma synchronous').get()!.synchronous
-  if (journal_mode === 'wal' && level === 2) return opened
+  if (journal_mode === 'wal' && level === 2) {
+    // A file that may only be read is opened all the same, without a word: the first write finds it out. Any write will do.
+    opened.exec('begin immediate; pragma user_version = 1; rollback')
+    return opened
+  }
   opened.close()
   throw new Error(`it must run with journal_mode wal and synchronous 2, but SQLite says ${journal_mode} and ${level}`)
 }

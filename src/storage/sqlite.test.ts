@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempDisposable, readdir } from 'node:fs/promises'
+import { mkdtempDisposable, readdir, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -15,6 +15,8 @@ const write = statement('insert into lines (number, filler) values ($1, $2)')
 const count = statement('select count(*) as count from lines')
 const readSynchronous = statement('pragma synchronous')
 const pageBytes = 4096
+const logHeaderBytes = 32
+const frameHeaderBytes = 24
 
 test('it runs with a write-ahead log that is synced at every commit', async () => {
   await using books = await opened()
@@ -43,6 +45,16 @@ test('one synced command makes its batch synced, a batch without one is only ord
   expect(await levelOf('ordered', 'synced', 'ordered')).toBe(2n)
   expect(await levelOf('ordered', 'ordered')).toBe(1n)
   expect(await levelOf('synced')).toBe(2n)
+})
+
+test('commits that come together share one transaction, and so one sync', async () => {
+  await using books = await opened()
+  const before = await transactionsIn(`${books.path}-wal`)
+  const commits = Array.from({ length: 50 }, (_, number) => books.database.commit([step(write, number, '')], 'synced'))
+  for (const committed of await Promise.all(commits)) expect(committed.done).toBe(true)
+  expect((await transactionsIn(`${books.path}-wal`)) - before).toBe(1)
+  await Promise.all(commits.map((_, number) => books.database.commit([step(write, 100 + number, '')], 'synced')))
+  expect((await transactionsIn(`${books.path}-wal`)) - before).toBe(2)
 })
 
 test('when its thread ends, what was asked is rejected, and the next command starts another', async () => {
@@ -231,4 +243,13 @@ function run(code: string, path: string, first = '') {
   `
   const shell = `${first} exec "$0" --input-type=module --eval "$1"`
   return spawn('sh', ['-c', shell, process.execPath, program], { stdio: ['ignore', 'pipe', 'inherit'] })
+}
+
+/** Of a log that was never begun anew: frames that end a transaction say the size of the database (sqlite.org/fileformat2.html, 4.1). */
+async function transactionsIn(log: string): Promise<number> {
+  const bytes = await readFile(log)
+  let count = 0
+  for (let at = logHeaderBytes; at + frameHeaderBytes <= bytes.length; at += frameHeaderBytes + pageBytes)
+    if (bytes.readUInt32BE(at + 4) > 0) count += 1
+  return count
 }

@@ -41,7 +41,13 @@ async function add(atMs: number, change: Partial<CallRow> = {}, attempts: readon
   const row: CallRow = {
     ...{ id, userId: 'u', keyId: 'k', groupId: 'dear', accountId: 'a', path: '/v1/responses', stream: true, requestedModel: 'sim' },
     ...{ servedModel: 'sim', tier: 'default', priceId: 'p1', status: 200, ended: 'completed', fault: null, basis: 'reported' },
-    ...{ usage: { ...noUsage, inputTokens: 10, cachedTokens: 4, outputTokens: 1 }, held: 300n, cost: 1n, attempts: attempts.length },
+    ...{
+      usage: { ...noUsage, inputTokens: 10, cachedTokens: 4, outputTokens: 1 },
+      held: 300n,
+      cost: 1n,
+      uncollectedWhy: null,
+      attempts: attempts.length,
+    },
     ...{ lineMs: 0, firstTokenMs: 1, durationMs: 2, address: '', userAgent: null, instructionsAdded: false, outputLoweredTo: null },
     ...{ upstreamRequestId: null, beganAtMs: atMs, ...change },
   }

@@ -14,15 +14,25 @@ test('a call and its attempts come back as they were written', async () => {
     ...{ id: 'c', userId: 'u', keyId: 'k', groupId: 'g', accountId: 'a', path: '/v1/responses', stream: true, requestedModel: 'm' },
     ...{ servedModel: 'm-1', tier: 'flex', priceId: 'p', status: 200, ended: 'client_left', fault: 'client_left', basis: 'drained' },
     ...{ usage: { ...noUsage, inputTokens: 1, cachedTokens: 2, cacheWriteTokens: 3, cacheWrite12hTokens: 4, outputTokens: 5 } },
-    ...{ held: 11n, cost: 0n, attempts: 2, lineMs: 12, firstTokenMs: 13, durationMs: 14, address: '192.0.2.1', userAgent: 'codex_cli' },
+    ...{
+      held: 11n,
+      cost: 0n,
+      uncollectedWhy: null,
+      attempts: 2,
+      lineMs: 12,
+      firstTokenMs: 13,
+      durationMs: 14,
+      address: '192.0.2.1',
+      userAgent: 'codex_cli',
+    },
     ...{ instructionsAdded: true, outputLoweredTo: 15, upstreamRequestId: 'req_1', beganAtMs: startMs },
   }
   const attempts = [attempt('c', 1, { status: null, fault: 'upstream_cut', upstreamRequestId: null, answered: false }), attempt('c', 2, {})]
   await books.database.commit(callSteps(row, attempts), 'synced')
-  expect(await callById(books.database, 'c')).toEqual({ call: { ...row, uncollected: 0n }, attempts })
+  expect(await callById(books.database, 'c')).toEqual({ call: { ...row, uncollected: 0n }, attempts, refund: null })
   const bare: CallRow = { ...refusal('d'), usage: { ...noUsage, reasoningTokens: 6, webSearches: 7, fileSearches: 8 } }
   await books.database.commit(callSteps(bare, []), 'synced')
-  expect(await callById(books.database, 'd')).toEqual({ call: { ...bare, uncollected: 0n }, attempts: [] })
+  expect(await callById(books.database, 'd')).toEqual({ call: { ...bare, uncollected: 0n }, attempts: [], refund: null })
   expect(await callById(books.database, 'e')).toBeUndefined()
 })
 
@@ -46,6 +56,33 @@ test('what could not be taken stands on the row, and writing it again changes no
   expect(await ledger.check()).toEqual([])
 })
 
+test('what was held is what it was extended to, though the row was made before', async () => {
+  await using books = await openBooks(openSqlite)
+  const { ledger, settle, row } = await openCall(books.database, 80n)
+  expect(await ledger.extend('c', settle.funds, 45n)).toEqual({ granted: 45n })
+  await books.database.commit([...settleSteps(settle), ...callSteps(row, [])], 'synced')
+  expect(await callById(books.database, 'c')).toMatchObject({ call: { held: 45n, cost: 50n, uncollected: 0n } })
+})
+
+test.each([
+  ['why, when something could not be taken', 30n, 'dense_input'],
+  ['nothing of why, when all could', 80n, null],
+])('a row says %s', async (_, balance, why) => {
+  await using books = await openBooks(openSqlite)
+  const { settle, row } = await openCall(books.database, balance)
+  await books.database.commit([...settleSteps(settle), ...callSteps({ ...row, uncollectedWhy: 'dense_input' }, [])], 'synced')
+  expect(await callById(books.database, 'c')).toMatchObject({ call: { uncollectedWhy: why } })
+})
+
+test('what was settled too late says so, whatever else it might have been', async () => {
+  await using books = await openBooks(openSqlite)
+  const { ledger, settle, row } = await openCall(books.database, 30n)
+  expect(await ledger.expireHolds({ graceUntilMs: 0 })).toBe(1)
+  const late = [...lateSettleSteps(settle, heldCall(startMs)), ...callSteps({ ...row, uncollectedWhy: 'dense_input' }, [])]
+  await books.database.commit(late, 'synced')
+  expect(await callById(books.database, 'c')).toMatchObject({ call: { uncollected: 20n, uncollectedWhy: 'hold_expired' } })
+})
+
 test('a cost that nobody settled is uncollected', async () => {
   await using books = await openBooks(openSqlite)
   const { ledger, row } = await openCall(books.database, 80n)
@@ -66,7 +103,11 @@ test('a late settle replaces the row that says the gateway died, and nothing els
   for (const guard of [undefined, 'ended_already']) {
     const committed = await books.database.commit(late, 'synced')
     expect(committed.done ? undefined : committed.guard).toBe(guard)
-    expect(await callById(books.database, 'c')).toEqual({ call: { ...row, uncollected: 0n }, attempts: [attempt('c', 1, {})] })
+    expect(await callById(books.database, 'c')).toEqual({
+      call: { ...row, uncollected: 0n },
+      attempts: [attempt('c', 1, {})],
+      refund: null,
+    })
   }
   expect((await listCalls(books.database, {}, { limit: 9, cursor: null })).calls).toHaveLength(1)
   expect(await ledger.check()).toEqual([])
@@ -87,7 +128,17 @@ function refusal(id: string): CallRow {
   return {
     ...{ id, userId: 'u', keyId: 'k', groupId: null, accountId: null, path: '/v1/responses', stream: false, requestedModel: null },
     ...{ servedModel: null, tier: null, priceId: null, status: 429, ended: 'refused', fault: 'money_short', basis: 'none', usage: noUsage },
-    ...{ held: 0n, cost: 0n, attempts: 0, lineMs: 0, firstTokenMs: null, durationMs: 1, address: '192.0.2.1', userAgent: null },
+    ...{
+      held: 0n,
+      cost: 0n,
+      uncollectedWhy: null,
+      attempts: 0,
+      lineMs: 0,
+      firstTokenMs: null,
+      durationMs: 1,
+      address: '192.0.2.1',
+      userAgent: null,
+    },
     ...{ instructionsAdded: false, outputLoweredTo: null, upstreamRequestId: null, beganAtMs: startMs },
   }
 }

@@ -18,6 +18,18 @@ export type Ended =
 /** How the amount is known: `reported` by the upstream, read on after the client left (`drained`), `estimated`, or nothing to know. */
 export type Basis = 'reported' | 'drained' | 'estimated' | 'none'
 
+/** Why a cost was more than could be taken. What each means stands in docs/billing.md. */
+export const uncollectedReasons = [
+  'hosted_tools',
+  'stored_context',
+  'media',
+  'dense_input',
+  'ceiling_exceeded',
+  'dearer_price',
+  'hold_expired',
+] as const
+export type UncollectedWhy = (typeof uncollectedReasons)[number]
+
 /** What a call was and what it cost. Money is nano-dollars, durations milliseconds. Bodies are never kept. */
 export interface CallRow {
   readonly id: string
@@ -38,9 +50,12 @@ export interface CallRow {
   readonly fault: string | null
   readonly basis: Basis
   readonly usage: Usage
+  /** Set aside before the call was sent. The books say what it was extended to in all. */
   readonly held: bigint
   /** The whole price of the usage. What of it could not be taken is `uncollected`, which the books work out themselves. */
   readonly cost: bigint
+  /** Why it would be, if some of the cost cannot be taken; the books drop it when all can, and say so when the hold had expired. */
+  readonly uncollectedWhy: UncollectedWhy | null
   readonly attempts: number
   readonly lineMs: number
   readonly firstTokenMs: number | null
@@ -92,7 +107,7 @@ function attemptStep(attempt: AttemptRow): Step {
   return { statement: insertAttempt, values }
 }
 
-/** In the order of `callColumns`, without `uncollected`. One flat array: putting it together from parts takes as long as a statement. */
+/** In the order of `callColumns`, and why something may be uncollected. One flat array: putting it together from parts takes as long as a statement. */
 function valuesOf(row: CallRow): readonly Value[] {
   const { usage } = row
   return [
@@ -131,6 +146,8 @@ function valuesOf(row: CallRow): readonly Value[] {
     row.outputLoweredTo,
     row.upstreamRequestId,
     row.beganAtMs,
+    // Rows of an older version, out of its journal, have no such field.
+    row.uncollectedWhy ?? null,
   ]
 }
 
@@ -144,11 +161,19 @@ const callColumns = [
 ]
 
 const cost = `$${callColumns.indexOf('cost') + 1}`
-const replaced = [...callColumns, 'uncollected'].filter(column => column !== 'id').map(column => `${column} = excluded.${column}`)
+const held = `$${callColumns.indexOf('held') + 1}`
+/** A hold may have been extended, and nobody waits to be told by how much; one that a power cut took may say less than there was. */
+const heldInAll = `coalesce((select case when amount > ${held} then amount else ${held} end from holds where holds.id = $1), ${held})`
+const why = `$${callColumns.length + 1}`
+const settled = 'coalesce((select settled from holds where holds.id = $1), 0)'
+const replaced = [...callColumns, 'uncollected', 'uncollected_why']
+  .filter(column => column !== 'id')
+  .map(column => `${column} = excluded.${column}`)
 
-const insertCall = statement(`insert into calls (${callColumns.join(', ')}, uncollected)
-  values (${callColumns.map((_, index) => `$${index + 1}`).join(', ')},
-    ${cost} - coalesce((select settled from holds where holds.id = $1), 0))
+const insertCall = statement(`insert into calls (${callColumns.join(', ')}, uncollected, uncollected_why)
+  values (${callColumns.map((column, index) => (column === 'held' ? heldInAll : `$${index + 1}`)).join(', ')}, ${cost} - ${settled},
+    case when ${cost} = ${settled} then null
+      when (select state from holds where holds.id = $1) = 'settled_late' then 'hold_expired' else ${why} end)
   on conflict (id) do update set ${replaced.join(', ')} where calls.ended = 'gateway_died' and excluded.ended <> 'gateway_died'`)
 
 const insertAttempt = statement(`insert into attempts (call_id, number, account_id, model, began_at, status, fault,

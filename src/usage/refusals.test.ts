@@ -119,7 +119,17 @@ function refusal(id: string): CallRow {
   return {
     ...{ id, userId: 'u', keyId: 'k', groupId: null, accountId: null, path: '/v1/responses', stream: false, requestedModel: null },
     ...{ servedModel: null, tier: null, priceId: null, status: 429, ended: 'refused', fault: 'money_short', basis: 'none', usage: noUsage },
-    ...{ held: 0n, cost: 0n, attempts: 0, lineMs: 0, firstTokenMs: null, durationMs: 1, address: '192.0.2.1', userAgent: null },
+    ...{
+      held: 0n,
+      cost: 0n,
+      uncollectedWhy: null,
+      attempts: 0,
+      lineMs: 0,
+      firstTokenMs: null,
+      durationMs: 1,
+      address: '192.0.2.1',
+      userAgent: null,
+    },
     ...{ instructionsAdded: false, outputLoweredTo: null, upstreamRequestId: null, beganAtMs: startMs },
   }
 }

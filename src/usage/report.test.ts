@@ -114,7 +114,18 @@ test('sums leave out what lies outside of their period', async () => {
 function call(beganAtMs: number, given: Pick<CallRow, 'userId' | 'keyId' | 'accountId' | 'servedModel'>): CallRow {
   return {
     ...{ id: newId(beganAtMs), groupId: null, path: '/v1/responses', stream: false, requestedModel: null, tier: null, priceId: null },
-    ...{ status: 200, ended: 'completed', fault: null, basis: 'reported', usage: noUsage, held: 0n, cost: 0n, attempts: 0, lineMs: 0 },
+    ...{
+      status: 200,
+      ended: 'completed',
+      fault: null,
+      basis: 'reported',
+      usage: noUsage,
+      held: 0n,
+      cost: 0n,
+      uncollectedWhy: null,
+      attempts: 0,
+      lineMs: 0,
+    },
     ...{ firstTokenMs: null, durationMs: 1, address: '192.0.2.1', userAgent: null, instructionsAdded: false, outputLoweredTo: null },
     ...{ upstreamRequestId: null, beganAtMs, ...given },
   }

@@ -1,5 +1,6 @@
+import { type Refund, readRefund } from '../ledger/refund.ts'
 import { type Database, type Row, statement, type Value } from '../storage/database.ts'
-import type { AttemptRow, Basis, CallRow, Ended } from './record.ts'
+import type { AttemptRow, Basis, CallRow, Ended, UncollectedWhy } from './record.ts'
 
 /** A call's row as the books have it. */
 export interface Call extends CallRow {
@@ -11,6 +12,8 @@ export interface Call extends CallRow {
 export interface Receipt {
   readonly call: Call
   readonly attempts: readonly AttemptRow[]
+  /** What of its charge was given back; null when nothing was. */
+  readonly refund: Refund | null
 }
 
 /** Everything left out is no condition. Times are when the call began: from `sinceMs` until before `untilMs`. */
@@ -67,7 +70,8 @@ export async function listCalls(
 export async function callById(database: Pick<Database, 'report'>, id: string): Promise<Receipt | undefined> {
   const [row] = await database.report(readCall, [id])
   if (row === undefined) return undefined
-  return { call: toCall(row), attempts: (await database.report(readAttempts, [id])).map(toAttempt) }
+  const [attempts, refund] = await Promise.all([database.report(readAttempts, [id]), readRefund(database, id)])
+  return { call: toCall(row), attempts: attempts.map(toAttempt), refund }
 }
 
 /** Sums by day: what is held against an upstream's own figures, and what a bill is made of. */
@@ -166,6 +170,7 @@ function toCall(row: Row): Call {
     held: row.held as bigint,
     cost: row.cost as bigint,
     uncollected: row.uncollected as bigint,
+    uncollectedWhy: row.uncollected_why as UncollectedWhy | null,
     attempts: Number(row.attempts),
     lineMs: Number(row.line_ms),
     firstTokenMs: numberOrNull(row.first_token_ms),

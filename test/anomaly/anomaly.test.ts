@@ -169,7 +169,7 @@ async function stream(world: World, coordinator?: Sabotage['coordinator']): Prom
   open.leave()
   await until(() => world.headgate.serving.count === 0, 'nobody notices that the client left')
   // While the upstream still answers, its slot is taken.
-  if (world.headgate.gateway.drain.count === 1) expect(coordinator!.linesNow().accountsTaken).toBe(1)
+  if (world.headgate.gateway.live.size === 1) expect(coordinator!.linesNow().accountsTaken).toBe(1)
   world.sim.open('middle')
   return 'left'
 }

@@ -70,27 +70,36 @@ test('what the books cannot take for want of room the journal takes, and after a
 })
 
 const unusable: Readonly<Record<string, { readonly make: (disk: SmallDisk) => unknown; readonly why: string }>> = {
-  full: { make: disk => disk.fill(), why: 'the disk is full' },
-  'read-only': { make: disk => disk.makeReadOnly(), why: 'its file system is read-only' },
+  'a disk that is full': { make: disk => disk.fill(), why: 'the disk is full' },
+  'a read-only disk': { make: disk => disk.makeReadOnly(), why: 'its file system is read-only' },
+  'books that may only be read': { make: disk => disk.protect('data/headgate.db'), why: 'attempt to write a readonly database' },
+  // What they are set to is read back, and would let a power cut take what was acknowledged.
+  'books that cannot get a write-ahead log': {
+    async make(disk) {
+      const [command = '', ...argv] = [...disk.enter, process.execPath, '-e', dropLog, join(disk.path, 'data/headgate.db')]
+      execFileSync(command, argv, { stdio: 'ignore' })
+      await disk.protect('data/headgate.db')
+    },
+    why: 'attempt to write a readonly database',
+  },
 }
 
-test.for(Object.entries(unusable))(
-  'on a disk that is %s it does not start, and says why in one sentence',
-  async ([, { make, why }], ctx) => {
-    await using ground = await openGround(ctx)
-    const { disk, gateway } = ground
-    gateway.child.kill('SIGTERM')
-    await gateway.exit
-    await make(disk)
-    const refused = startGateway(join(disk.path, 'data'), settings, disk.enter)
-    const said = await refused.then(
-      () => 'it listens',
-      error => String(error.message),
-    )
-    expect(said).toMatch(/^the gateway ended with 1: The [^\n]*\.\n$/)
-    expect(said).toContain(why)
-  },
-)
+const dropLog = `new (require('node:sqlite').DatabaseSync)(process.argv[1]).exec('pragma journal_mode = delete')`
+
+test.for(Object.entries(unusable))('on %s it does not start, and says why in one sentence', async ([, { make, why }], ctx) => {
+  await using ground = await openGround(ctx)
+  const { disk, gateway } = ground
+  gateway.child.kill('SIGTERM')
+  await gateway.exit
+  await make(disk)
+  const started = startGateway(join(disk.path, 'data'), settings, disk.enter)
+  const said = await started.then(
+    listening => listening[Symbol.asyncDispose]().then(() => 'it listens'),
+    error => String(error.message),
+  )
+  expect(said).toMatch(/^the gateway ended with 1: The [^\n]*\n$/)
+  expect(said).toContain(why)
+})
 
 interface Ground extends AsyncDisposable {
   readonly world: Awaited<ReturnType<typeof leaveBooks>>

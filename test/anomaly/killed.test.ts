@@ -83,7 +83,7 @@ test(`killed under load ${kills} times, it loses and doubles nothing`, { timeout
     expect(rows.size).toBe(list.length)
     for (const [id, amounts] of charges) expect(amounts).toEqual([-(rows.get(id)!.cost as bigint)])
     for (const row of list) if (row.ended === 'gateway_died') expect(row).toMatchObject({ cost: 0n, basis: 'none' })
-    console.log(figures(list, heard, { owed, goneMs }))
+    console.log(figures(list, heard, { owed, startedMs, goneMs }))
   })
 })
 
@@ -118,12 +118,18 @@ async function held(database: Books): Promise<number> {
   return (await select(database, `select 1 as one from holds where state = 'held'`)).length
 }
 
-function figures(rows: readonly Row[], { complete, failed, left }: Heard, { owed, goneMs }: { owed: number; goneMs: number }): string {
+interface Told {
+  readonly owed: number
+  readonly startedMs: number
+  readonly goneMs: number
+}
+
+function figures(rows: readonly Row[], { complete, failed, left }: Heard, { owed, startedMs, goneMs }: Told): string {
   const counted = (ended: string) => rows.filter(row => row.ended === ended).length
   return [
     `${kills} kills: ${complete.size} answers seen complete (${owed} ends stood in the journal), ${failed.size} seen to fail,`,
     `${left.size} left by their clients; ${rows.length} rows, ${counted('gateway_died')} of calls whose gateway died;`,
-    `no money held ${goneMs} ms after the last kill, with a lease of ${leaseMs} ms renewed every ${leaseRenewMs} ms`,
+    `after the last kill the next one listened in ${startedMs} ms and no money was held in ${goneMs} ms, with a lease of ${leaseMs} ms renewed every ${leaseRenewMs} ms`,
   ].join(' ')
 }
 

@@ -3,7 +3,7 @@ import { request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { openStream, send, type Target } from '../client.ts'
+import { type OpenStream, openStream, send, type Target } from '../client.ts'
 import { openWorld, until, type World } from '../world.ts'
 import { type Bulk, eventsOf, inputOf, openBulkUpstream, prepareBulk } from './bulk.ts'
 import { type GatewayProcess, startGateway } from './gateway-process.ts'
@@ -86,17 +86,39 @@ test(`of 50 bodies of ${shown(manyBytes)} at once, no more are held than ${shown
   expect(await metric(target, 'headgate_body_bytes')).toBe(0)
 })
 
-test('an answer that has begun holds its body no longer', async () => {
+test('an answer that has begun holds a large body no longer', async () => {
   await using world = await openWorld()
   world.sim.script({}, { hold: { gate: 'middle', at: 6 } })
   const { bodies } = world.headgate.gateway
-  await using open = openStream(world, { body: { input: 'words and more words, '.repeat(50_000) } })
-  await until(() => bodies.takenBytes > mebibyte, 'the body is not counted')
+  await using open = openStream(world, { body: { input: 'words and more words, '.repeat(200_000) } })
+  await until(() => bodies.takenBytes > 4 * mebibyte, 'the body is not counted')
   await open.until('response.output_text.delta')
   expect(bodies.takenBytes).toBe(0)
   world.sim.open('middle')
   await open.until('response.completed')
   await world.quiet()
+})
+
+test('a body that an answer keeps for an estimate makes room for whoever needs it, the longest kept first', async () => {
+  await using world = await openWorld({ settings: { bodyBytesMax: mebibyte, bodiesBytesMax: 2 * mebibyte } })
+  world.sim.script({}, { hold: { gate: 'middle', at: 6 }, usage: null, text: 'So be it.', deltas: 3 })
+  const { bodies } = world.headgate.gateway
+  const input = 'a'.repeat(0.8 * mebibyte)
+  const begun: OpenStream[] = []
+  for (const name of ['1', '2', '3']) {
+    const stream = openStream(world, { body: { input: `${name}${input}` } })
+    begun.push(stream)
+    await stream.until('response.output_text.delta')
+  }
+  expect(bodies.takenBytes).toBeGreaterThan(1.6 * mebibyte)
+  expect(bodies.takenBytes).toBeLessThan(2 * mebibyte)
+  world.sim.open('middle')
+  for (const stream of begun) await stream.until('response.completed')
+  await world.quiet()
+  // The first was let go, so its size had to do: four bytes to a token. The vocabulary has longer words of "a".
+  const tokens = (await world.rows()).map(row => Number(row.input_tokens))
+  expect(tokens[0]).toBeGreaterThan(input.length / 4 - 1)
+  for (const counted of tokens.slice(1)) expect(counted).toBeLessThan(input.length / 7)
 })
 
 const streams = 500

@@ -76,6 +76,40 @@ test('told to stop, it says so first, sends those in line away, lets answers fin
   })
 })
 
+test('a drain that never ends does not keep a gateway from stopping: it is cut when its time is over, and its row is written', async () => {
+  await using world = await leaveBooks({ user: { concurrency: 3 } })
+  world.sim.script({}, { hold: { gate: 'never', at: 6 } })
+  // Were it not for the stop, both would be read on for ten minutes.
+  await using gateway = await startGateway(world.data, {
+    stopNoticeMs: 0,
+    stopStreamsMs: 500,
+    drainMs: 600_000,
+    betweenBytesTimeoutMs: 600_000,
+  })
+  const target = { url: gateway.url, key: world.key }
+  const begun = openStream(target)
+  await begun.until('response.output_text.delta')
+  begun.leave()
+  world.sim.script({}, { hold: 'never' })
+  const unanswered = openStream(target)
+  unanswered.begun.catch(() => {}) // It leaves.
+  await world.sim.seen(2)
+  unanswered.leave()
+  await until(async () => (await metric(gateway.url, 'headgate_drains')) === 2, 'they are not drained')
+
+  gateway.child.kill('SIGTERM')
+  expect(await gateway.exit).toBe(0)
+  await world.sim.gone(2)
+  await withBooks(world.data, async database => {
+    expect(await openLedger(database, systemClock).check()).toEqual([])
+    expect(await select(database, `select * from holds where state = 'held'`)).toEqual([])
+    expect(await select(database, 'select ended, fault, basis from calls order by id')).toEqual([
+      { ended: 'client_left', fault: 'aborted', basis: 'estimated' },
+      { ended: 'client_left', fault: 'aborted', basis: 'none' },
+    ])
+  })
+})
+
 async function metric(url: string, name: string): Promise<number> {
   const { body } = await send({ url, key: '' }, { method: 'GET', path: '/metrics', key: null })
   return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(body)?.[1])

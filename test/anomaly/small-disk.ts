@@ -18,6 +18,8 @@ export interface SmallDisk extends AsyncDisposable {
   makeRoom(): void
   /** Only while nobody has a file of it open for writing. */
   makeReadOnly(): Promise<void>
+  /** Makes one file of it read-only, by its name within, and leaves the rest as it is. */
+  protect(file: string): Promise<void>
 }
 
 /** Root may mount in a name space of its own; others as the root of one, where the system lets them. */
@@ -62,6 +64,10 @@ async function mount(way: Way, mebibytes: number): Promise<SmallDisk | string> {
     await close()
     return said
   }
+  async function must(command: string): Promise<void> {
+    const refused = await ask(command)
+    if (refused !== '') throw new Error(refused)
+  }
   const filler = join(outside, 'filler')
   return {
     path: folder,
@@ -69,10 +75,8 @@ async function mount(way: Way, mebibytes: number): Promise<SmallDisk | string> {
     enter: ['nsenter', '-t', String(holder.pid), ...way.enter],
     fill: () => fill(filler),
     makeRoom: () => rmSync(filler),
-    async makeReadOnly() {
-      const refused = await ask(`mount -o remount,ro ${folder}`)
-      if (refused !== '') throw new Error(refused)
-    },
+    makeReadOnly: () => must(`mount -o remount,ro ${folder}`),
+    protect: file => must(`mount --bind ${folder}/${file} ${folder}/${file} && mount -o remount,bind,ro ${folder}/${file}`),
     [Symbol.asyncDispose]: close,
   }
 }

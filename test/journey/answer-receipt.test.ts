@@ -72,6 +72,7 @@ test.for(['json', 'stream'] as const)('of an answer that a second account gave (
     held: expect.toSatisfy(held => held > costOf(inputTokens)),
     cost: costOf(inputTokens),
     uncollected: 0n,
+    uncollected_why: null,
     attempts: 2n,
     line_ms: expect.toSatisfy(ms => ms >= 0n && ms < 1000n),
     first_token_ms: expect.toSatisfy(ms => ms >= 25n && ms <= BigInt(Date.now() - beganMs)),

@@ -1,6 +1,7 @@
 import { createServer } from 'node:net'
+import { countByO200k } from '../../sim/o200k.ts'
 import { calm } from '../../src/coordination/coordinator.ts'
-import type { Account } from '../../src/directory/entities.ts'
+import type { Account, Group } from '../../src/directory/entities.ts'
 import { makeGroup } from '../../src/directory/groups.ts'
 import { openLog } from '../../src/lib/log.ts'
 import { openWorld, type World, type WorldOptions } from '../world.ts'
@@ -30,7 +31,10 @@ export async function openGround(options: WorldOptions = {}): Promise<Ground> {
     await openWorld({
       balance: '1000',
       prices: [{ aliases: ['sim-2026-03-05'] }],
+      countTokens: countByO200k,
       ...options,
+      // The first count loads the vocabulary, and this machine may be busy.
+      settings: { estimateWithinMs: 30_000, ...options.settings },
       log: openLog('error', { write: line => void mistakes.push(line) }),
       accounts: [
         // Nobody listens there.
@@ -55,10 +59,11 @@ export async function openGround(options: WorldOptions = {}): Promise<Ground> {
       for (const { id } of world.accounts) await world.headgate.gateway.coordinator.change(id, () => calm)
       world.sim.reset()
       for (const name of scripted) world.sim.script({ key: `up-${name}` }, row[name] ?? {})
-      const pool = names.join(' ')
+      const { onClientLeft = 'drain' } = row
+      const pool = [onClientLeft, ...names].join(' ')
       const known = keys.get(pool)
       if (known !== undefined) return known
-      const secret = await newPool(world, names)
+      const secret = await newPool(world, names, { name: pool, onClientLeft })
       keys.set(pool, secret)
       return secret
     },
@@ -67,9 +72,9 @@ export async function openGround(options: WorldOptions = {}): Promise<Ground> {
 }
 
 /** A group of these accounts, and a key for it. */
-async function newPool(world: World, names: readonly string[]): Promise<string> {
+async function newPool(world: World, names: readonly string[], draft: Pick<Group, 'name' | 'onClientLeft'>): Promise<string> {
   const { directory } = world.headgate.gateway
-  const group = makeGroup({ ...world.group, name: names.join(' ') }, Date.now())
+  const group = makeGroup({ ...world.group, ...draft }, Date.now())
   await world.commit(group.steps)
   for (const name of names) {
     const now = directory.snapshot().accounts.get(byName(world, name).id)!

@@ -20,11 +20,13 @@ export interface Row {
   readonly first?: string
   /** Fields of the body; `model`, `input` and `stream` are there already. */
   readonly ask?: object
+  /** What the group does with an answer whose client left. Default: drain. */
+  readonly onClientLeft?: 'drain' | 'abort'
   readonly leaves?: 'before the headers' | 'before the first event' | 'in the middle' | 'after the end'
   readonly sees: Sees
   /** Each attempt's account, the upstream's status and the fault: "a1 500 server, a2 200". */
   readonly attempts: string
-  /** How the amount is known. `reported` and `drained` are what the upstream's invoice says, to the nano-dollar. */
+  /** How the amount is known. `reported` and `drained` are what the upstream's invoice says, to the nano-dollar; `estimated` is within 2 % of it. */
   readonly charged: 'reported' | 'drained' | 'estimated' | 'none'
   /** What became of the accounts: "a1 rests 60". Default: nothing did. */
   readonly rests?: string
@@ -32,9 +34,12 @@ export interface Row {
 
 export type Scripts = Script | readonly Script[]
 
+/** The status of a whole response. */
+export type Final = 'completed' | 'incomplete' | 'failed' | 'cancelled'
+
 /** What the client has in hands at the end. */
 export type Sees =
-  | { readonly kind: 'answer'; readonly final: 'completed' | 'incomplete' | 'failed'; readonly model?: string; readonly error?: object }
+  | { readonly kind: 'answer'; readonly final: Final; readonly model?: string; readonly error?: object }
   | {
       readonly kind: 'refusal'
       readonly status: number
@@ -53,7 +58,7 @@ export const everybody: readonly Who[] = ['json', 'stream', 'sdk json', 'sdk str
 export const plainAndSdk: readonly Who[] = ['json', 'stream', 'sdk stream']
 export const streams: readonly Who[] = ['stream', 'sdk stream']
 
-export function answer(final: 'completed' | 'incomplete' | 'failed' = 'completed', more: { model?: string; error?: object } = {}): Sees {
+export function answer(final: Final = 'completed', more: { model?: string; error?: object } = {}): Sees {
   return { kind: 'answer', final, ...more }
 }
 

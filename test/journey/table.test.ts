@@ -1,14 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { WorldOptions } from '../world.ts'
-import { expectBooks, markCalls } from './books.ts'
-import { call, expectSeen } from './clients.ts'
 import { type Ground, openGround } from './ground.ts'
-import { callAndLeave } from './leaving.ts'
-import type { Row, Who } from './row.ts'
+import type { Row } from './row.ts'
 import { answers } from './rows-answers.ts'
 import { connecting, failover } from './rows-failover.ts'
 import { again, final } from './rows-final.ts'
 import { leaving } from './rows-leaving.ts'
+import { nameOf, walk } from './walk.ts'
 
 /**
  * The journey of a call: what the upstreams do × what the client does → what the client saw, the attempts that were made, what
@@ -53,18 +51,3 @@ test('the table has what was promised of it', () => {
   expect(bySdk.length).toBeGreaterThanOrEqual(15)
   expect(new Set(rows.flatMap(({ by = [], leaves }) => by.map(who => `${who} ${leaves ?? ''}`))).size).toBeGreaterThanOrEqual(8)
 })
-
-async function walk(who: Who, row: Row, { world, keyFor, mistakes }: Ground): Promise<void> {
-  const target = { url: world.url, key: await keyFor(row) }
-  const before = await world.balance()
-  await markCalls(world)
-  if (row.leaves === undefined) expectSeen(await call(target, who, row), row, who)
-  else await callAndLeave(world, target, who, row)
-  await world.quiet()
-  await expectBooks(world, row, before)
-  expect(mistakes).toEqual([])
-}
-
-function nameOf({ what, leaves }: Row): string {
-  return leaves === undefined ? what : `${what}, and the client leaves ${leaves}`
-}

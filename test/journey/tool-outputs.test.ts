@@ -17,6 +17,7 @@ const said = { role: 'user', content: 'hello' }
 let world: World
 beforeAll(async () => {
   world = await openWorld()
+  world.sim.script({}, { anyItems: true }) // The ids are made up; what is judged here stands before the upstream.
 })
 afterAll(async () => {
   await world.quiet()

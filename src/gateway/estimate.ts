@@ -1,0 +1,45 @@
+import type { Usage } from '../ledger/price.ts'
+import type { Written } from '../protocols/answer-text.ts'
+import { noUsage } from '../usage/record.ts'
+import type { Admission } from './admit.ts'
+import type { Gateway } from './gateway.ts'
+import type { Basis } from './receipt.ts'
+import type { Outcome } from './relay.ts'
+
+/** What an answer used, and how that is known: as it was reported, else by counting what was sent and what came. */
+export async function usageOf(
+  { facts, isEmpty, usageTold, written }: Outcome,
+  admission: Admission,
+  how: 'heard' | 'client_left',
+  gateway: Pick<Gateway, 'counter'>,
+): Promise<{ usage: Usage; basis: Basis }> {
+  const told = facts?.usage ?? usageTold
+  if (told) return { usage: told, basis: how === 'client_left' ? 'drained' : 'reported' }
+  // A failure that reports no usage is none: OpenAI bills what it reports.
+  if (facts?.status === 'failed' || isEmpty) return { usage: noUsage, basis: 'none' }
+  return { usage: await estimated(written(), admission, gateway), basis: 'estimated' }
+}
+
+/**
+ * Counts with the vocabulary that the upstream bills by, in a worker. A body that had to make room, or a worker that is broken
+ * or too slow, leaves the rule of so many bytes to a token.
+ */
+async function estimated({ texts, share }: Written, admission: Admission, { counter }: Pick<Gateway, 'counter'>): Promise<Usage> {
+  const { call, contextTokens } = admission
+  const inputTexts = call.instructions === undefined ? [] : [call.instructions]
+  const counts = await counter.count({ body: call.body.kept, inputTexts, outputTexts: texts })
+  const input = counts?.inputTokens === undefined ? estimatedInput(admission) : counts.inputTokens + call.facts.mediaTokens + contextTokens
+  const output = counts?.outputTokens ?? texts.reduce((bytes, text) => bytes + Buffer.byteLength(text), 0) / bytesPerToken
+  return { ...noUsage, inputTokens: Math.ceil(input), outputTokens: Math.ceil(output * share) }
+}
+
+/** Bytes of text to a token, about what OpenAI's vocabularies make of English. */
+const bytesPerToken = 4
+/** The hold counts two bytes to a token, to be above the truth; an estimate of the bill is to be near it. */
+const holdBytesPerToken = 2
+
+/** Tokens of the input by the size of the call alone: a stored context as it was, images and files by their rules, text by its bytes. */
+export function estimatedInput({ call, contextTokens }: Admission): number {
+  const { mediaTokens } = call.facts
+  return Math.ceil(((call.inputTokens - mediaTokens) * holdBytesPerToken) / bytesPerToken) + mediaTokens + contextTokens
+}

@@ -1,0 +1,80 @@
+/** What a model wrote, for an estimate of its tokens. */
+export interface Written {
+  /** Each counted alone: tokens do not reach from one part of an answer into the next. */
+  readonly texts: readonly string[]
+  /** How much was written for each character that was kept: 1, unless there was too much to keep. */
+  readonly share: number
+}
+
+/** Where in some bytes a JSON string stands, without its quotes, and with its escapes. */
+export interface TextSpan {
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+}
+
+export const nothingWritten: Written = { texts: [], share: 1 }
+
+/** Text beyond this is counted, and taken to be like the text before it. */
+export const keptBytesMax = 256 * 1024
+/** So that each byte is copied once, and a short answer takes little room. */
+const pageBytes = 4096
+
+/**
+ * Keeps the text of a stream's deltas as it passes, because nobody can know yet whether the answer will say what it used. The
+ * bytes are kept as they stand in the events, escapes included, and read only if they are needed: a delta is never parsed.
+ */
+export class AnswerText {
+  readonly #pages: Buffer[] = []
+  /** Free bytes of the last page. */
+  #free = 0
+  #keptBytes = 0
+  #bytes = 0
+  /** Where in the kept bytes a part of the answer begins. */
+  readonly #starts: number[] = []
+  #part = ''
+
+  /** What an event adds to a part of the answer; undefined for one that adds nothing, after which another part begins. */
+  add(span: TextSpan | undefined, part: string): void {
+    if (span === undefined) {
+      this.#part = ''
+      return
+    }
+    this.#bytes += span.end - span.start
+    if (part !== this.#part) this.#begin(part)
+    this.#keep(span)
+  }
+
+  written(): Written {
+    if (this.#keptBytes === 0) return nothingWritten
+    const kept = Buffer.concat(this.#pages, this.#keptBytes)
+    const texts = this.#starts.map((start, i) => unescaped(kept.toString('utf8', start, this.#starts[i + 1] ?? this.#keptBytes)))
+    return { texts, share: this.#bytes / this.#keptBytes }
+  }
+
+  #begin(part: string): void {
+    this.#part = part
+    if (this.#starts.at(-1) !== this.#keptBytes) this.#starts.push(this.#keptBytes)
+  }
+
+  #keep({ bytes, start, end }: TextSpan): void {
+    // A delta is kept whole or not at all: half of one might end within an escape.
+    if (this.#keptBytes + end - start > keptBytesMax) return
+    for (let from = start; from < end; ) {
+      if (this.#free === 0) this.#free = this.#pages[this.#pages.push(Buffer.allocUnsafeSlow(pageBytes)) - 1]!.length
+      const copied = bytes.copy(this.#pages.at(-1)!, pageBytes - this.#free, from, end)
+      this.#free -= copied
+      this.#keptBytes += copied
+      from += copied
+    }
+  }
+}
+
+function unescaped(json: string): string {
+  try {
+    return JSON.parse(`"${json}"`)
+  } catch {
+    // A broken escape. As it is for an estimate only, the bytes do as they are.
+    return json
+  }
+}
