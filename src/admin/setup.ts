@@ -56,6 +56,10 @@ export const capability = {
 }
 const capabilityChange = object('capabilities', capability).partial()
 
+const organization = label.describe(
+  'Accounts of the same organisation at the upstream read each other’s encrypted reasoning. Null: each its own.',
+)
+
 const account = {
   name,
   provider: z.literal('openai'),
@@ -75,6 +79,7 @@ const account = {
   defaultTier: label,
   requestsPerMinute: perMinute,
   tokensPerMinute: perMinute,
+  organization: organization.nullable(),
   disabled: z.boolean(),
 }
 
@@ -94,6 +99,7 @@ export const accountSchema = object('an account', {
   defaultTier: label.default('default'),
   requestsPerMinute: perMinute.default(null),
   tokensPerMinute: perMinute.default(null),
+  organization: organization.nullable().default(null),
   disabled: z
     .boolean()
     .optional()

@@ -273,7 +273,7 @@ test('a receipt says everything about a call', async () => {
       userAgent: 'codex_cli/1.0',
       instructionsAdded: true,
     },
-    ...{ outputLoweredTo: 2048, upstreamRequestId: 'req_1', beganAtMs: startMs },
+    ...{ outputLoweredTo: 2048, repaired: '1 reasoning item', upstreamRequestId: 'req_1', beganAtMs: startMs },
   }
   const attempt = { callId: 'c1', accountId, model: 'gpt-5', beganAtMs: startMs, durationMs: 100, upstreamRequestId: null }
   const attempts = [

@@ -62,6 +62,8 @@ export interface Account extends Rates {
   readonly priority: number
   readonly weight: number
   readonly groupIds: readonly string[]
+  /** Accounts of the same organisation read each other's encrypted reasoning. Null: this account's alone. */
+  readonly organization: string | null
   /** Requested name → upstream name; when not empty, also the list of what it serves. */
   readonly models: Readonly<Record<string, string>>
   readonly capabilities: Capabilities

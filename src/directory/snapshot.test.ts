@@ -70,6 +70,7 @@ function newKey() {
 const draft: AccountDraft = {
   ...{ name: 'a1', provider: 'openai', baseUrl: 'https://example.com', apiKey: 'sk-canary', concurrency: 1, priority: 1, weight: 1 },
   ...{ groupIds: [], models: {}, capabilities: defaultCapabilities, proxy: null, allowPrivateAddress: false, defaultTier: 'default' },
+  organization: null,
   ...{ requestsPerMinute: null, tokensPerMinute: null, disabled: false },
 }
 

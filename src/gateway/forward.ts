@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type { Condition, Slot } from '../coordination/coordinator.ts'
 import { Fault, type FaultName } from '../lib/fault.ts'
+import type { Cut } from '../protocols/splice.ts'
 import { Attempt, type Beginning } from '../upstreams/attempt.ts'
 import type { Outbound } from '../upstreams/egress.ts'
 import { endpointOf } from '../upstreams/endpoint.ts'
@@ -15,6 +16,7 @@ import type { Client } from './client.ts'
 import { beginningOrElsewhere, type Elsewhere } from './first-event.ts'
 import type { Gateway } from './gateway.ts'
 import type { Server } from './read-call.ts'
+import { repairFor } from './repair.ts'
 import { requestHeaders } from './request-headers.ts'
 
 /** An answer on its way, and the account's slot that it occupies until its upstream has ended. Disposing ends both, unless handed over. */
@@ -42,6 +44,7 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
   let last: { fault: AttemptFault; server: Server } | undefined
   let isRepeated = false
   let next: Chosen | undefined
+  let cuts: readonly Cut[] = []
 
   for (let tries = 0; tries <= settings.switchesMax; tries += 1) {
     let chosen = next ?? (await chooser.next())
@@ -56,10 +59,15 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
       chosen = { server: last.server, slot }
     }
     const elsewhere = limitMs !== null && tries < settings.switchesMax ? { chooser, limitMs } : undefined
-    const tried = await tryOne(chosen, elsewhere, { admission, client, gateway })
+    const tried = await tryOne(chosen, elsewhere, { admission, client, gateway, cuts })
     if ('attempt' in tried) {
       if (tried.beginning.kind !== 'refusal') await bindSession(chooser, chosen.server, gateway)
-      return tried
+      const repair = tries < settings.switchesMax ? repairFor(tried, admission) : undefined
+      if (repair === undefined) return tried
+      cuts = repair.cuts
+      admission.receipt.repaired = repair.what
+      next = { server: tried.server, slot: tried.slot } // The same account, by the slot that it has: this is not its fault.
+      continue
     }
     last = { fault: tried.fault, server: chosen.server }
     next = tried.next
@@ -71,7 +79,7 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
   throw exhausted(last.fault, restEndsInMs)
 }
 
-type Trying = { readonly admission: Admission; readonly client: Client; readonly gateway: Gateway }
+type Trying = { readonly admission: Admission; readonly client: Client; readonly gateway: Gateway; readonly cuts: readonly Cut[] }
 
 /** An attempt that nobody answered, and the account to ask instead when one has been taken already. */
 interface Failed {
@@ -81,14 +89,14 @@ interface Failed {
 
 /** One attempt. The slot is given back here unless an answer took it along, or the drain did. */
 async function tryOne({ server, slot }: Chosen, elsewhere: Elsewhere | undefined, trying: Trying): Promise<Reply | Failed> {
-  const { admission, client, gateway } = trying
+  const { admission, client, gateway, cuts } = trying
   await using scope = new AsyncDisposableStack()
   scope.use(slot)
   const { facts, protocol } = admission.call
   client.commentEvery(facts.stream ? gateway.settings.attemptCommentMs : 0)
   const row = newRow(server, admission, gateway)
   const startedMs = gateway.clock.elapsedMs()
-  const attempt = new Attempt(outboundOf(server, admission, client), { protocol, streams: facts.stream }, gateway)
+  const attempt = new Attempt(outboundOf(server, admission, client, cuts), { protocol, streams: facts.stream }, gateway)
   scope.defer(() => abandon(attempt, gateway))
   admission.receipt.attempts.push(row)
 
@@ -202,7 +210,7 @@ function newRow(server: Server, { receipt }: Admission, { clock }: Pick<Gateway,
   }
 }
 
-function outboundOf({ account, model }: Server, admission: Admission, client: Client): Outbound {
+function outboundOf({ account, model }: Server, admission: Admission, client: Client, cuts: readonly Cut[]): Outbound {
   const { call, principal, outputCeiling } = admission
   const { facts, instructions, protocol } = call
   const wanted = {
@@ -210,6 +218,7 @@ function outboundOf({ account, model }: Server, admission: Admission, client: Cl
     instructions,
     outputCeiling,
     safetyIdentifier: account.capabilities.safetyIdentifier && !facts.hasSafetyIdentifier ? hashOf(principal.user.id) : undefined,
+    cuts,
   }
   const { origin, path } = endpointOf(account.baseUrl)
   return {

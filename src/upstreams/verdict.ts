@@ -138,7 +138,7 @@ function durationMs(text: string): number | undefined {
 }
 
 /** OpenAI's error body; servers that answer HTML, numbers as codes or nothing at all give nulls. */
-function errorOf(body: string): { code: string | null; type: string | null } {
+export function errorOf(body: string): { code: string | null; type: string | null } {
   try {
     const parsed: unknown = JSON.parse(body)
     const error = isRecord(parsed) && isRecord(parsed['error']) ? parsed['error'] : {}

@@ -1,38 +1,11 @@
 import { expect, test } from 'vitest'
-import { type Clock, systemClock } from '../../src/lib/clock.ts'
 import { mayHaveCost } from '../../src/upstreams/verdict.ts'
 import { countByDay } from '../../src/usage/counted.ts'
 import { openStream, send } from '../client.ts'
 import { openWorld, until, type World, type WorldOptions } from '../world.ts'
+import { limitByHand, limitMs } from './limit-by-hand.ts'
 
 /** A group's limit on the time to the first event of a stream: the slow attempt is given up only for somebody who can take the call at once. */
-
-/** No other wait in the gateway is as long, so that the clock can tell it by its length. */
-const limitMs = 77_777
-
-/** The system's clock, but the limit passes only when the test says so. */
-function limitByHand(): { readonly clock: Clock; readonly waiting: number; pass(): void } {
-  const waiting = new Set<() => void>()
-  return {
-    get waiting() {
-      return waiting.size
-    },
-    pass() {
-      for (const then of [...waiting]) {
-        waiting.delete(then)
-        then()
-      }
-    },
-    clock: {
-      ...systemClock,
-      after(ms, then) {
-        if (ms !== limitMs) return systemClock.after(ms, then)
-        waiting.add(then)
-        return { restart: () => {}, [Symbol.dispose]: () => void waiting.delete(then) }
-      },
-    },
-  }
-}
 
 async function openLimited(options: WorldOptions = {}) {
   const limit = limitByHand()
