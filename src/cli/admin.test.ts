@@ -228,6 +228,7 @@ const receiptLines = [
   /^ {2}model +gpt-5, served as gpt-5-mini$/m,
   /^ {2}client +codex_cli\/1\.0$/m,
   /^ {2}changed +the default instructions were added$/m,
+  /^ {2}changed +sent without 1 reasoning item, which the organisation of the account could not read/m,
   /^ {2}changed +the ceiling of output was lowered to 2048 tokens/m,
   /^1 +a1 +gpt-5 +503 +overloaded +– +100 ms +no +–$/m,
   /^2 +a1 +gpt-5 +200 +– +200 ms +100 ms +yes +–$/m,

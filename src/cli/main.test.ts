@@ -60,6 +60,8 @@ const sent: readonly (readonly [string, string, string, unknown])[] = [
   ['key enable k1', 'PATCH', '/keys/k1', { disabled: false }],
   ['key set k1 --group a --group b --expires-at none', 'PATCH', '/keys/k1', { groups: ['a', 'b'], expiresAt: null }],
   ['account set a1 --weight 2', 'PATCH', '/accounts/a1', { weight: 2 }],
+  ['account set a1 --organization acme', 'PATCH', '/accounts/a1', { organization: 'acme' }],
+  ['account set a1 --organization none', 'PATCH', '/accounts/a1', { organization: null }],
   ['account set a1 --no-allow-private-address', 'PATCH', '/accounts/a1', { allowPrivateAddress: false }],
   [
     'account set a1 --capability stateful=no --capability auth=api-key',

@@ -48,6 +48,22 @@ test('a stream that does not begin in time is asked of another account, and the 
   await world.quiet()
 })
 
+test('a stream of chat completions moves in the same way', async () => {
+  const { world, limit } = await openLimited()
+  await using _ = world
+  world.sim.script({ key: 'up-a1' }, silent)
+  const messages = [{ role: 'user', content: 'hello' }]
+  const answer = send(world, { path: '/v1/chat/completions', body: { model: 'sim', messages, stream: true } })
+  await world.sim.gate('slow').reached()
+  limit.pass()
+  expect((await answer).body).toContain('data: [DONE]')
+  expect(await attemptsOf(world)).toEqual([
+    ['a1', 'slow_first_event', 0n],
+    ['a2', null, 1n],
+  ])
+  await world.quiet()
+})
+
 async function unanswered({ database, headgate, accounts }: World): Promise<bigint> {
   const { priceBook: book, groups } = headgate.gateway.directory.snapshot()
   const pricing = { versions: new Map(), book, multiplierOf: (id: string) => groups.get(id)?.multiplier, mayHaveCost }
