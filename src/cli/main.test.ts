@@ -204,6 +204,12 @@ test('control characters from the gateway do not reach the terminal', async () =
   expect((await headgate(['group', 'show', 'x'])).out).toBe('name  a [2Jb c\n')
 })
 
+test('nor do characters that turn the order of what stands beside them', async () => {
+  recorder.answers['GET /admin/v1/groups/x'] = { body: { name: 'gpt\u202e5.5\u2066-\u200fpro' } }
+  const { out } = await headgate(['group', 'show', 'x'])
+  expect(out).toContain('gpt 5.5 - pro')
+})
+
 test('usage is asked for since a time, and says when there is more', async () => {
   recorder.answers['GET /admin/v1/usage?since=2026-02-28T12%3A00%3A00.000Z&limit=1'] = {
     body: { items: [{ id: 'c1', cost: '0.01' }], next: 'c1' },
