@@ -6,7 +6,7 @@ import { newId } from '../lib/id.ts'
 import { responses } from '../protocols/openai-responses.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import { addressOf } from './address.ts'
-import { Client } from './client.ts'
+import { type Client, HttpClient } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import { type Answer, routeOf } from './routes.ts'
 
@@ -134,7 +134,7 @@ function newClient(
   { clock, settings, trustedProxies }: Gateway,
 ): Client {
   const id = newId(clock.nowMs())
-  return new Client(request, response, { id, protocol, address: addressOf(request, trustedProxies), clock, settings })
+  return new HttpClient(request, response, { id, protocol, address: addressOf(request, trustedProxies), clock, settings })
 }
 
 function misdirected(client: Client, path: string, isKnown: boolean, { metrics }: Gateway): void {
