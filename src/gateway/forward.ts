@@ -66,10 +66,10 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
   throw exhausted(last.fault, restEndsInMs)
 }
 
-type Trying = { readonly admission: Admission; readonly client: Client; readonly gateway: Gateway }
+export type Trying = { readonly admission: Admission; readonly client: Client; readonly gateway: Gateway }
 
 /** One attempt. The slot is given back here unless an answer took it along, or the drain did. */
-async function tryOne(server: Server, slot: Slot, trying: Trying): Promise<Reply | { readonly fault: AttemptFault }> {
+export async function tryOne(server: Server, slot: Slot, trying: Trying): Promise<Reply | { readonly fault: AttemptFault }> {
   const { admission, client, gateway } = trying
   await using scope = new AsyncDisposableStack()
   scope.use(slot)

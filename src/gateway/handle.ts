@@ -38,13 +38,14 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
 }
 
 /** The last bytes leave. */
-function finish({ last, status }: Outcome, { facts }: Call, client: Client): void {
+export function finish({ last, status }: Outcome, { facts }: Call, client: Client): void {
   if (client.hasLeft) return
   if (last.kind === 'body') client.answer(status, last.headers, last.body, facts.model)
   else client.finishStream(last.events)
 }
 
-function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; receipt: Receipt; gateway: Gateway }): void {
+/** Tells a failure, and records it. */
+export function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; receipt: Receipt; gateway: Gateway }): void {
   client.refuse(fault, receipt.facts?.model ?? '')
   // Somebody must find out why; the client is told no more than its table says.
   if (fault.fault === 'unforeseen') gateway.log.error({ call: receipt.id, err: fault.cause }, 'a call failed in an unforeseen way')
