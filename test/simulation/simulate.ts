@@ -4,6 +4,7 @@ import { readConfig } from '../../src/config.ts'
 import { type Condition, type Coordinator, calm } from '../../src/coordination/coordinator.ts'
 import { inMemory } from '../../src/coordination/memory.ts'
 import { BodyBudget } from '../../src/gateway/body.ts'
+import { openBrake } from '../../src/gateway/brake.ts'
 import { openDrain } from '../../src/gateway/drain.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
 import type { Log } from '../../src/lib/log.ts'
@@ -143,6 +144,7 @@ class Stage {
       coordinator: this.#watched(this.memory),
       egress: this.#egress(),
       bodies: new BodyBudget(settings.bodiesBytesMax),
+      brake: openBrake(0, clock), // Every call is to have a row.
       reader: openCallReader(),
       counter,
       drain: openDrain(settings, clock, () => gateway),

@@ -5,7 +5,7 @@ import { authenticate } from '../authenticate.ts'
 import { type Bound, bind, offersWith } from '../bind.ts'
 import { forward } from '../forward.ts'
 import type { Gateway } from '../gateway.ts'
-import { finish, refuse } from '../handle.ts'
+import { finish, learn, refuse } from '../handle.ts'
 import { type Call, readCall } from '../read-call.ts'
 import { newReceipt, type Receipt } from '../receipt.ts'
 import { relay } from '../relay.ts'
@@ -25,6 +25,7 @@ export async function create(turn: Turn, conversation: Conversation, gateway: Ga
   const receipt = newReceipt(client, socketPath, gateway.clock)
   try {
     const principal = await authenticate(client, receipt, gateway)
+    gateway.brake.check(principal.key.id)
     using call = await readCall(client, principal, receipt, gateway)
     conversation.mayGoOn()
     using leading = await conversation.lead()
@@ -45,6 +46,7 @@ export async function create(turn: Turn, conversation: Conversation, gateway: Ga
     const outcome = await relay(reply, admission, client, gateway)
     try {
       await settle(outcome, admission, 'heard', gateway)
+      learn(outcome, principal.key.id, gateway)
     } finally {
       remember(conversation, outcome.facts?.responseId ?? undefined, receipt)
       finish(outcome, call, client)

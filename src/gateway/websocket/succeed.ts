@@ -2,7 +2,7 @@ import { Fault } from '../../lib/fault.ts'
 import type { Admission } from '../admit.ts'
 import { tryOne } from '../forward.ts'
 import type { Gateway } from '../gateway.ts'
-import { finish, refuse } from '../handle.ts'
+import { finish, learn, refuse } from '../handle.ts'
 import { relay } from '../relay.ts'
 import { settle } from '../settle.ts'
 import type { Conversation } from './conversation.ts'
@@ -54,13 +54,14 @@ async function succeed(successor: Successor, exchange: Exchange, { previous, con
     using _call = call
     await using _admission = admission
     const egress: Gateway['egress'] = { ...gateway.egress, send: (_, handler) => exchange.readBy(handler) }
-    const tried = await tryOne(server, accountSlot, { admission, client, gateway: { ...gateway, egress } })
+    const tried = await tryOne({ server, slot: accountSlot }, undefined, { admission, client, gateway: { ...gateway, egress }, cuts: [] })
     if ('fault' in tried) throw new Fault('upstream_failed')
     await using reply = tried
     call.body.lend()
     const outcome = await relay(reply, admission, client, gateway)
     try {
       await settle(outcome, admission, 'heard', gateway)
+      learn(outcome, admission.principal.key.id, gateway)
     } finally {
       remember(conversation, outcome.facts?.responseId ?? undefined, receipt)
       finish(outcome, call, client)
