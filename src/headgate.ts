@@ -6,6 +6,7 @@ import { inMemory } from './coordination/memory.ts'
 import { openOwners } from './directory/owners.ts'
 import { openSeal, readSecretKey } from './directory/seal.ts'
 import { openDirectory } from './directory/snapshot.ts'
+import { AtOnce } from './gateway/at-once.ts'
 import { BodyBudget } from './gateway/body.ts'
 import { type CallEnd, openBooks } from './gateway/books.ts'
 import { openDrain } from './gateway/drain.ts'
@@ -136,6 +137,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     bodies: new BodyBudget(settings.bodiesBytesMax),
     reader,
     counter,
+    keptAtOnce: new AtOnce(settings.keptAtOnceMax),
     live: new Set(),
     metrics,
     log,

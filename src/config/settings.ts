@@ -94,6 +94,15 @@ export const groups = {
       drainsMax: count(100, 'calls', 'How many such answers are read on at once; beyond it the oldest is cut.'),
     },
   },
+  kept: {
+    about: 'What upstreams keep: responses and conversations',
+    settings: {
+      keptAtOnceMax: count(20, 'requests', 'How many requests about what is kept one user may make at once. They stand in no line.', {
+        min: 1,
+      }),
+      keptTimeoutMs: ms(30_000, 'How long an upstream may take to begin to tell of what it keeps.'),
+    },
+  },
   money: {
     about: 'Money and the books',
     settings: {
@@ -140,6 +149,7 @@ export const table = {
   ...groups.attempts.settings,
   ...groups.rests.settings,
   ...groups.answers.settings,
+  ...groups.kept.settings,
   ...groups.money.settings,
   ...groups.stopping.settings,
 } as const

@@ -14,6 +14,7 @@ import type { Egress } from '../upstreams/egress.ts'
 import type { RestSettings } from '../upstreams/rest.ts'
 import type { OwnUsage } from '../usage/own.ts'
 import type { Recorder } from '../usage/refusals.ts'
+import type { AtOnce } from './at-once.ts'
 import type { BodyBudget, BodySettings } from './body.ts'
 import type { Books } from './books.ts'
 import type { ClientSettings } from './client.ts'
@@ -37,6 +38,8 @@ export interface Gateway {
   readonly reader: CallReader
   readonly counter: TokenCounter
   readonly drain: Drain
+  /** Requests about what upstreams keep. */
+  readonly keptAtOnce: AtOnce
   /** Attempts that are not over. */
   readonly live: Set<Attempt>
   readonly metrics: Metrics
@@ -61,6 +64,8 @@ export interface GatewaySettings extends BodySettings, ClientSettings, AttemptSe
   readonly recordHalfLifeMs: number
   readonly switchesMax: number
   readonly sameAccountWaitMaxMs: number
+  /** How long an upstream may take to tell of what it keeps. */
+  readonly keptTimeoutMs: number
   /** Blank is none. */
   readonly defaultInstructions: string
   readonly settleWithinMs: number

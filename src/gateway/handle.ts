@@ -44,7 +44,8 @@ function finish({ last, status }: Outcome, { facts }: Call, client: Client): voi
   else client.finishStream(last.events)
 }
 
-function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; receipt: Receipt; gateway: Gateway }): void {
+/** Tells it, and writes the row of a call that came to nothing. */
+export function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; receipt: Receipt; gateway: Gateway }): void {
   client.refuse(fault, receipt.facts?.model ?? '')
   // Somebody must find out why; the client is told no more than its table says.
   if (fault.fault === 'unforeseen') gateway.log.error({ call: receipt.id, err: fault.cause }, 'a call failed in an unforeseen way')

@@ -46,7 +46,7 @@ export const keptCharsMax = 200
 export function newReceipt(client: Client, path: string, clock: Clock): Receipt {
   return {
     id: client.id,
-    path,
+    path: path.slice(0, keptCharsMax),
     address: client.address,
     userAgent: client.header('user-agent')?.slice(0, keptCharsMax) ?? null,
     beganAtMs: clock.nowMs(),

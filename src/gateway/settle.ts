@@ -1,12 +1,14 @@
 import { costOf, hasTier } from '../ledger/price.ts'
 import { newId } from '../lib/id.ts'
+import type { CallFacts } from '../protocols/protocol.ts'
 import type { Admission } from './admit.ts'
 import { beside } from './beside.ts'
 import type { CallEnd } from './books.ts'
 import { metersOf } from './choose.ts'
 import { usageOf } from './estimate.ts'
 import type { Gateway } from './gateway.ts'
-import type { Ending, Receipt } from './receipt.ts'
+import type { Server } from './read-call.ts'
+import { type Ending, keptCharsMax, type Receipt } from './receipt.ts'
 import type { Outcome } from './relay.ts'
 import { rowOf, tell } from './row.ts'
 import { whyBeyondHold } from './uncollected.ts'
@@ -99,11 +101,17 @@ function ownersOf({ facts, reply }: Outcome, { call, principal, receipt }: Admis
   if (facts === undefined || facts.responseId === null || !call.facts.store || !account.capabilities.stateful) return []
   const owner = { userId: principal.user.id, accountId: account.id, atMs }
   const contextTokens = receipt.usage.inputTokens + receipt.usage.outputTokens
+  const model = modelToTell(reply.server, call.facts)
   return [
-    { ...owner, id: facts.responseId, kind: 'response', contextTokens },
+    { ...owner, id: facts.responseId, kind: 'response', contextTokens, model },
     ...(facts.conversationId === null ? [] : [{ ...owner, id: facts.conversationId, kind: 'conversation', contextTokens }]),
     ...facts.itemIds.slice(0, itemsMax).map(id => ({ ...owner, id, kind: 'item', contextTokens: 0 })),
   ]
+}
+
+/** What the client calls the model, where its upstream was told another name: so it is told again by that. */
+export function modelToTell(server: Server, { model }: CallFacts): string | null {
+  return server.model === model ? null : model.slice(0, keptCharsMax)
 }
 
 /** Rates were spent on an estimate of the input; now it is known what was used. */

@@ -62,6 +62,14 @@ export const faults = {
     "Item with id '{id}' not found. Items are not persisted when `store` is set to false. Try again with `store` set to true, or remove this item from your input.",
     'input',
   ),
+  response_unknown: client(404, 'invalid_request_error', null, "Response with id '{id}' not found."),
+  conversation_unknown: client(404, 'invalid_request_error', null, "Conversation with id '{id}' not found."),
+  id_invalid: client(
+    400,
+    'invalid_request_error',
+    null,
+    "The id '{id}' in the path is no id: it takes 1 to 256 letters, digits and signs of _ - . : ~ = +, a letter or digit first",
+  ),
   file_not_found: client(404, 'invalid_request_error', null, "File with id '{id}' not found.", 'input'),
   too_many_ids: client(400, 'invalid_request_error', null, 'The request refers to {count} ids, the limit is {most}', 'input'),
   context_split: client(
