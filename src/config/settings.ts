@@ -101,6 +101,16 @@ export const groups = {
         min: 1,
       }),
       keptTimeoutMs: ms(30_000, 'How long an upstream may take to begin to tell of what it keeps.'),
+      backgroundPollMs: ms(
+        1_000,
+        'How soon an upstream is first asked whether a response in the background is over. Then twice as long each time.',
+      ),
+      backgroundPollMaxMs: ms(10_000, 'The longest between two such questions.'),
+      backgroundPollsMax: count(20, 'requests', 'How many such questions are asked at once.', { min: 1 }),
+      backgroundMaxMs: ms(
+        86_400_000,
+        'After so long a response in the background is given up: its call costs nothing, and its row says so.',
+      ),
     },
   },
   money: {
@@ -186,6 +196,7 @@ export function flagOf(name: SettingName): string {
 export const agreements: readonly Agreement[] = [
   { name: 'overloadRestMs', times: 1, within: 'overloadRestMaxMs' },
   { name: 'circuitRestMs', times: 1, within: 'circuitRestMaxMs' },
+  { name: 'backgroundPollMs', times: 1, within: 'backgroundPollMaxMs' },
   { name: 'bodyBytesMax', times: 1, within: 'bodiesBytesMax' },
   // One renewal may be late or lost without a living gateway being taken for dead.
   { name: 'leaseRenewMs', times: 2, within: 'leaseMs' },

@@ -15,6 +15,7 @@ import type { RestSettings } from '../upstreams/rest.ts'
 import type { OwnUsage } from '../usage/own.ts'
 import type { Recorder } from '../usage/refusals.ts'
 import type { AtOnce } from './at-once.ts'
+import type { Background } from './background.ts'
 import type { BodyBudget, BodySettings } from './body.ts'
 import type { Books } from './books.ts'
 import type { ClientSettings } from './client.ts'
@@ -38,6 +39,7 @@ export interface Gateway {
   readonly reader: CallReader
   readonly counter: TokenCounter
   readonly drain: Drain
+  readonly background: Background
   /** Requests about what upstreams keep. */
   readonly keptAtOnce: AtOnce
   /** Attempts that are not over. */

@@ -3,13 +3,13 @@ import { admit } from './admit.ts'
 import { authenticate } from './authenticate.ts'
 import { bind } from './bind.ts'
 import type { Client } from './client.ts'
+import { conclude } from './conclude.ts'
 import { forward } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { type Call, readCall } from './read-call.ts'
 import { newReceipt, type Receipt } from './receipt.ts'
 import { type Outcome, relay } from './relay.ts'
 import { rowOf, tell } from './row.ts'
-import { settle } from './settle.ts'
 
 /**
  * One call, from the first byte in to the last line in the books. Never rejects: whatever happens is told, and recorded.
@@ -27,7 +27,7 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
     call.body.lend() // Nobody else will be asked: an answer may take minutes, and its body is hardly needed for it.
     const outcome = await relay(reply, admission, client, gateway) // all but the last bytes; the account's slot is back
     try {
-      await settle(outcome, admission, 'heard', gateway) // durable
+      await conclude(outcome, admission, 'heard', gateway) // durable
     } finally {
       finish(outcome, call, client) // A failure in our books never spoils an answer already given.
     }
@@ -41,7 +41,8 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
 function finish({ last, status }: Outcome, { facts }: Call, client: Client): void {
   if (client.hasLeft) return
   if (last.kind === 'body') client.answer(status, last.headers, last.body, facts.model)
-  else client.finishStream(last.events)
+  else if (last.kind === 'events') client.finishStream(last.events)
+  else client.cut()
 }
 
 /** Tells it, and writes the row of a call that came to nothing. */
@@ -55,6 +56,6 @@ export function refuse(fault: Fault, { client, receipt, gateway }: { client: Cli
   const status = client.statusTold || fault.entry.status
   const ended = fault.fault === 'client_left' ? 'client_left' : 'refused'
   const row = rowOf(receipt, { status, ended, fault: fault.fault }, gateway)
-  tell(row, receipt, gateway)
+  tell(row, receipt.principal?.user.email, gateway)
   gateway.recorder.refused(row, receipt.attempts)
 }

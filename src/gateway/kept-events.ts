@@ -21,13 +21,14 @@ export async function relayKeptEvents({ attempt, beginning }: KeptAnswer, model:
   abandon(attempt, gateway)
   if (end === undefined) throw client.left.reason
   const { last } = relay
+  if (last !== undefined) await gateway.background.heard(last.facts)
   const cut = end === 'ended' ? 'stream_unended' : end
   const row = rowOf(
     receipt,
     { status: 200, ended: last === undefined ? 'cut' : 'completed', fault: last === undefined ? cut : null },
     gateway,
   )
-  tell(row, receipt, gateway)
+  tell(row, receipt.principal?.user.email, gateway)
   gateway.recorder.refused(row, receipt.attempts)
   if (last === undefined) client.cut()
   else client.finishStream([last.bytes])

@@ -38,10 +38,12 @@ export async function tellKept(client: Client, path: string, gateway: Gateway): 
     const query = queryOf(client)
     const method = client.request.method as 'GET' | 'POST' | 'DELETE'
     const streams = method === 'GET' && asked.kind === 'response' && new URLSearchParams(query).get('stream') === 'true'
+    if (method === 'DELETE' && asked.kind === 'response') await gateway.background.beforeDelete(asked.id)
     const answer = await askKept({ account, method, path: `${asked.path}${query}`, body: body?.bytes, streams }, asking)
     if ('fault' in answer) throw await keptFault(answer.fault, account, gateway)
     if (asked.kind === 'conversation' && method === 'POST' && answer.beginning.status < 300)
       await lengthen(asked, body?.bytes.length ?? 0, gateway)
+    if (answer.beginning.kind === 'json') await gateway.background.heard(answer.beginning.facts)
     if (answer.beginning.kind === 'stream') await relayKeptEvents(answer, owner.model, asking)
     else answerKept(answer, owner.model, asking)
   } catch (error) {
@@ -65,7 +67,7 @@ export function answerKept({ beginning }: KeptAnswer, model: string | null, { cl
   const { kind, status, headers, body } = beginning
   client.answer(status, answerHeaders(headers), kind === 'json' && model !== null ? renameModelInBody(body, model) : body)
   const row = rowOf(receipt, { status, ended: kind === 'json' ? 'completed' : 'refused', fault: null }, gateway)
-  tell(row, receipt, gateway)
+  tell(row, receipt.principal?.user.email, gateway)
   gateway.recorder.refused(row, receipt.attempts)
 }
 

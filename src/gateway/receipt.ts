@@ -38,6 +38,8 @@ export interface Receipt {
   upstreamRequestId: string | null
   /** Its row is written with its charge, by whoever ends the call: nobody else may write one. */
   isBooked: boolean
+  /** Its row says `pending`: the response goes on upstream, and whoever sees its end settles it. */
+  isPending: boolean
 }
 
 /** Of what a client says, such as the name of a model, the books keep so many characters. */
@@ -70,6 +72,7 @@ export function newReceipt(client: Client, path: string, clock: Clock): Receipt 
     outputLoweredTo: null,
     upstreamRequestId: null,
     isBooked: false,
+    isPending: false,
   }
 }
 

@@ -33,7 +33,6 @@ export const faults = {
   bodies_full: gateway(503, 'api_error', null, 'Too many request bodies are being read, please retry later', 'later'),
   model_unserved: client(503, 'api_error', null, 'No available accounts: {why}'),
   model_unpriced: client(400, 'invalid_request_error', 'model_not_found', 'Model {model} has no price'),
-  background_unsupported: client(400, 'invalid_request_error', null, 'background is not supported by this gateway'),
   unforeseen: gateway(500, 'api_error', null, 'Failed to process request', 'unsaid'),
   output_without_call_id: client(
     400,
