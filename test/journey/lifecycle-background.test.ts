@@ -251,6 +251,7 @@ async function until200<Response extends { status?: string | undefined }>(ask: (
 test.each([[false], [true]])('nothing of it is told before the books know whose it is (as a stream: %s)', async stream => {
   const held = heldBooks()
   await using world = await openWorld({ settings: { ...quickly, settleWithinMs: 60_000 }, adapters: held.adapters })
+  using _ = { [Symbol.dispose]: () => held.letGo() } // Else a failure would wait for ever to stop.
   let heard = ''
   const telling = openStream(world, { body: { ...asked, stream } })
   const begun = telling.begun.then(() => (heard = 'headers'))
