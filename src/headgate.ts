@@ -10,6 +10,7 @@ import { AtOnce } from './gateway/at-once.ts'
 import { openBackground } from './gateway/background.ts'
 import { BodyBudget } from './gateway/body.ts'
 import { type CallEnd, openBooks } from './gateway/books.ts'
+import { openBrake } from './gateway/brake.ts'
 import { openDrain } from './gateway/drain.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import { keepLease } from './gateway/lease.ts'
@@ -144,6 +145,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     recorder: scope.use(openRecorder(database, clock)),
     egress,
     bodies: new BodyBudget(settings.bodiesBytesMax),
+    brake: openBrake(settings.refusalsPerMinute, clock),
     reader,
     counter,
     keptAtOnce: new AtOnce(settings.keptAtOnceMax),

@@ -165,6 +165,14 @@ test('prices are set from now on, and keep their history', async () => {
   expect(JSON.parse(await done('price list --model gpt-5 --history --json')).items).toHaveLength(2)
 })
 
+test('whoever leaves something out of a price is told what that makes it', async () => {
+  const [cached, web, file] = ['Cached input costs what fresh input does, 3.00', 'Web searches are free', 'File searches are free']
+  const told = await done('price set gpt-whole --input 3 --output 8')
+  for (const note of [cached, web, file]) expect(told).toContain(note)
+  const whole = await done('price set gpt-whole --input 3 --cached 0.3 --output 8 --web-search 0.01 --file-search none')
+  for (const note of [cached, web, file]) expect(whole).not.toContain(note)
+})
+
 test('a price is planned, and ended', async () => {
   const from = '2031-01-01T00:00:00.000Z'
   expect(await done('price set gpt-5 --input 1 --output 8 --from 2031-01-01')).toContain(from)
@@ -228,6 +236,7 @@ const receiptLines = [
   /^ {2}model +gpt-5, served as gpt-5-mini$/m,
   /^ {2}client +codex_cli\/1\.0$/m,
   /^ {2}changed +the default instructions were added$/m,
+  /^ {2}changed +sent without 1 reasoning item, which the organisation of the account could not read/m,
   /^ {2}changed +the ceiling of output was lowered to 2048 tokens/m,
   /^1 +a1 +gpt-5 +503 +overloaded +– +100 ms +no +–$/m,
   /^2 +a1 +gpt-5 +200 +– +200 ms +100 ms +yes +–$/m,
@@ -273,7 +282,7 @@ test('a receipt says everything about a call', async () => {
       userAgent: 'codex_cli/1.0',
       instructionsAdded: true,
     },
-    ...{ outputLoweredTo: 2048, upstreamRequestId: 'req_1', beganAtMs: startMs },
+    ...{ outputLoweredTo: 2048, repaired: '1 reasoning item', upstreamRequestId: 'req_1', beganAtMs: startMs },
   }
   const attempt = { callId: 'c1', accountId, model: 'gpt-5', beganAtMs: startMs, durationMs: 100, upstreamRequestId: null }
   const attempts = [

@@ -24,6 +24,7 @@ export async function createConversation(client: Client, path: string, gateway: 
   const asking: KeptAsking = { client, receipt, gateway }
   try {
     const principal = await authenticate(client, receipt, gateway)
+    gateway.brake.check(principal.key.id)
     await spendRequest(principal, gateway)
     using _ = gateway.keptAtOnce.enter(principal.user.id)
     using body = await bodyIfAny(client, gateway)

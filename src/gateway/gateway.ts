@@ -18,6 +18,7 @@ import type { AtOnce } from './at-once.ts'
 import type { Background } from './background.ts'
 import type { BodyBudget, BodySettings } from './body.ts'
 import type { Books } from './books.ts'
+import type { Brake } from './brake.ts'
 import type { ClientSettings } from './client.ts'
 import type { Drain } from './drain.ts'
 
@@ -36,6 +37,7 @@ export interface Gateway {
   readonly ownUsage: OwnUsage
   readonly egress: Egress
   readonly bodies: BodyBudget
+  readonly brake: Brake
   readonly reader: CallReader
   readonly counter: TokenCounter
   readonly drain: Drain

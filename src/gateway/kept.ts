@@ -28,6 +28,7 @@ export async function tellKept(client: Client, path: string, gateway: Gateway): 
   const asking: KeptAsking = { client, receipt, gateway }
   try {
     const principal = await authenticate(client, receipt, gateway)
+    gateway.brake.check(principal.key.id)
     const asked = readKeptPath(path)
     await spendRequest(principal, gateway)
     using _ = gateway.keptAtOnce.enter(principal.user.id)
@@ -66,6 +67,7 @@ export function answerKept({ beginning }: KeptAnswer, model: string | null, { cl
   if (beginning.kind === 'stream') throw new Error('a stream is no whole answer')
   const { kind, status, headers, body } = beginning
   client.answer(status, answerHeaders(headers), kind === 'json' && model !== null ? renameModelInBody(body, model) : body)
+  if (kind === 'json' && receipt.principal !== undefined) gateway.brake.served(receipt.principal.key.id)
   const row = rowOf(receipt, { status, ended: kind === 'json' ? 'completed' : 'refused', fault: null }, gateway)
   tell(row, receipt.principal?.user.email, gateway)
   gateway.recorder.refused(row, receipt.attempts)

@@ -28,8 +28,8 @@ export interface AttemptParts {
 
 /** How an attempt began, or that it did not. */
 export type Beginning =
-  /** The first event is here; the rest comes by `pipe`. */
-  | { readonly kind: 'stream'; readonly status: number; readonly headers: Headers }
+  /** The first event is here; the rest comes by `pipe`. `isRefusal`: it says no more than what the client did wrong. */
+  | { readonly kind: 'stream'; readonly status: number; readonly headers: Headers; readonly isRefusal: boolean }
   /** The whole JSON answer, and what it says. */
   | { readonly kind: 'json'; readonly status: number; readonly headers: Headers; readonly body: Buffer; readonly facts: AnswerFacts }
   /** The client's own fault: status and body are relayed word for word. */
@@ -109,6 +109,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
   /** Whether any byte may have reached the upstream. */
   get isSent(): boolean {
     return this.#controller !== undefined
+  }
+
+  /** Whether it is known how it began: by an answer or by a fault. */
+  get hasBegun(): boolean {
+    return this.#hasBegun
   }
 
   /** Ends it now. What has begun ends as `aborted`. */
@@ -226,7 +231,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
       return false
     }
     this.#waitFor('stream_stalled', this.#settings.betweenBytesTimeoutMs)
-    this.#settleBeginning({ kind: 'stream', status: this.#status, headers: this.#headers })
+    this.#settleBeginning({ kind: 'stream', status: this.#status, headers: this.#headers, isRefusal: fault === 'client' })
     return true
   }
 

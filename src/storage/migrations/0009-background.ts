@@ -4,7 +4,7 @@
  * when the upstream was told another name; null: the same.
  */
 export const background = {
-  number: 7,
+  number: 9,
   name: 'background',
   sql: `
 create table background (
