@@ -7,8 +7,11 @@ import { openOwners } from './directory/owners.ts'
 import { openSeal, readSecretKey } from './directory/seal.ts'
 import { openDirectory } from './directory/snapshot.ts'
 import { openEngine } from './engines.ts'
+import { AtOnce } from './gateway/at-once.ts'
+import { openBackground } from './gateway/background.ts'
 import { BodyBudget } from './gateway/body.ts'
 import { type CallEnd, openBooks } from './gateway/books.ts'
+import { openBrake } from './gateway/brake.ts'
 import { openDrain } from './gateway/drain.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import { keepLease } from './gateway/lease.ts'
@@ -27,6 +30,7 @@ import { type Database, statement } from './storage/database.ts'
 import { lockFolder } from './storage/lock.ts'
 import { openEgress } from './upstreams/egress.ts'
 import { openOwnUsage } from './usage/own.ts'
+import { readPending } from './usage/pending.ts'
 import { openRecorder } from './usage/refusals.ts'
 
 /** A gateway that serves. */
@@ -67,14 +71,21 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   const closing = new AbortController()
   const opened = await openParts(settings, log, adapters, scope)
   const { database, memory, seal, parts } = opened
-  const gateway: Gateway = { ...parts, closing: closing.signal, drain: openDrain(settings, parts.clock, () => gateway) }
+  const gateway: Gateway = {
+    ...parts,
+    closing: closing.signal,
+    drain: openDrain(settings, parts.clock, () => gateway),
+    background: openBackground(settings, parts.clock, () => gateway),
+  }
   scope.use(await keepLease(gateway, settings))
+  scope.defer(() => gateway.background.close())
+  gateway.background.resume(await readPending(database)) // After the journal, which may have the end of some.
 
   let isStopping = false
   const needs = { database, gateway, seal, calls: { running: () => serving.count, waiting: () => memory.linesNow().callersWaiting } }
   const notReady = () => reasonsNotReady(database, gateway, isStopping)
   const serving = openServer(gateway, { admin: openAdmin(needs), notReady }, settings)
-  watch(gateway, memory)
+  watch(gateway, memory, serving)
   const url = await listen(serving, settings.listen, log)
   const rest = scope.move()
   return {
@@ -119,7 +130,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   const { startCountWorker: startWorker } = adapters
   const counter = openTokenCounter({ clock, estimateWithinMs: settings.estimateWithinMs, ...(startWorker && { startWorker }) })
   scope.defer(() => counter.close())
-  const parts: Omit<Gateway, 'closing' | 'drain'> = {
+  const parts: Omit<Gateway, 'background' | 'closing' | 'drain'> = {
     settings,
     clock,
     chance,
@@ -132,8 +143,10 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     recorder: scope.use(openRecorder(database, clock)),
     egress,
     bodies: new BodyBudget(settings.bodiesBytesMax),
+    brake: openBrake(settings.refusalsPerMinute, clock),
     reader,
     counter,
+    keptAtOnce: new AtOnce(settings.keptAtOnceMax),
     live: new Set(),
     metrics,
     log,
@@ -143,13 +156,16 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   return { database, memory, seal, parts }
 }
 
-function watch({ metrics, drain, bodies, books }: Gateway, memory: ReturnType<typeof inMemory>): void {
+function watch(gateway: Gateway, memory: ReturnType<typeof inMemory>, { sockets }: Serving): void {
+  const { metrics, background, drain, bodies, books } = gateway
   metrics.watch({
+    sockets: () => sockets.count,
     callsRunning: () => memory.linesNow().callersRunning,
     callsWaiting: () => memory.linesNow().callersWaiting,
     accountsTaken: () => memory.linesNow().accountsTaken,
     accountsWaiting: () => memory.linesNow().accountsWaiting,
     drains: () => drain.count,
+    background: () => background.count,
     bodyBytes: () => bodies.takenBytes,
     owed: () => books.owed,
     unwritten: () => books.unwritten,
