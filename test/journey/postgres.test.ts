@@ -4,7 +4,7 @@ import { onPostgres } from '../engines.ts'
 /** Whole journeys once more, with the books on a PostgreSQL server. */
 onPostgres('with the books on PostgreSQL', async () => {
   process.env['HEADGATE_TEST_DATABASE'] = 'postgres'
-  for (const journey of ['money', 'lease', 'answer-books', 'subscriptions', 'bills', 'uncollected', 'table']) {
+  for (const journey of ['money', 'lease', 'answer-books', 'subscriptions', 'bills', 'uncollected', 'lifecycle-background', 'table']) {
     describe(journey, async () => {
       await import(`./${journey}.test.ts`)
     })
