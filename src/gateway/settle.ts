@@ -67,10 +67,11 @@ async function price(outcome: Outcome, admission: Admission, how: 'heard' | 'cli
   const { group } = admission.offer
   const { priceBook } = gateway.directory.snapshot()
   const { usage, basis } = await usageOf(outcome, admission, how, gateway)
-  const said = outcome.facts?.model ?? undefined
+  const told = outcome.facts ?? outcome.told
+  const said = told.model ?? undefined
   const atMs = receipt.beganAtMs
   const model = said !== undefined && priceBook.resolve(said, atMs) !== undefined ? said : server.model
-  const tier = outcome.facts?.serviceTier ?? tierAsked(admission, server.account.defaultTier)
+  const tier = told.serviceTier ?? tierAsked(admission, server.account.defaultTier)
   // What the group gave away when it was asked for is not charged by what it turned out to be.
   const isGivenAway = group.unpriced === 'free' && priceBook.resolve(server.model, atMs) === undefined
   const version = isGivenAway ? undefined : priceBook.find({ model, tier, contextTokens: usage.inputTokens, atMs })
