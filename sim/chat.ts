@@ -56,6 +56,9 @@ function spoken({ webSearches: _, hugeEventBytes: __, ...script }: Script): Scri
   return script
 }
 
+/** As many as OpenAI makes. */
+const choicesMax = 128
+
 /** Tokens of the messages and the tools, by the rule of `readAsked`. */
 function readChat(body: Buffer, countTokens: CountTokens): Asked | Refusal {
   const fields = parseObject(body)
@@ -65,6 +68,10 @@ function readChat(body: Buffer, countTokens: CountTokens): Asked | Refusal {
   const { messages, tools, max_completion_tokens: max, max_tokens: maxBefore } = fields
   if (!Array.isArray(messages) || messages.length === 0) {
     return refusal(400, "Missing required parameter: 'messages'.", 'missing_required_parameter', 'messages')
+  }
+  const { n } = fields
+  if (typeof n === 'number' && n > choicesMax) {
+    return refusal(400, `Invalid 'n': integer above maximum value. Expected a value <= ${choicesMax}.`, 'integer_above_max_value', 'n')
   }
   const ceiling = max ?? maxBefore
   const toolTexts = Array.isArray(tools) && tools.length > 0 ? [JSON.stringify(tools)] : []
