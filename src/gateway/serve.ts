@@ -71,7 +71,7 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     serving.add(call)
   }
 
-  server.on('request', (request, response) => {
+  const receive = (request: IncomingMessage, response: ServerResponse) => {
     try {
       take(request, response)
     } catch (error) {
@@ -81,8 +81,11 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
       if (response.headersSent) response.destroy()
       else tell(response, 500, new Fault('unforeseen').body)
     }
-  })
-  server.on('upgrade', (_, socket: Socket) => refuseUpgrade(socket, gateway.clock))
+  }
+  server.on('request', receive)
+  // An expectation that nobody knows may be overlooked (RFC 9110, 10.1.1). Node would refuse it with neither words nor an id.
+  server.on('checkExpectation', receive)
+  server.on('upgrade', (request, socket: Socket) => refuseUpgrade(request, socket, gateway.clock))
   server.on('clientError', (error, socket: Socket) => {
     const answer = answering.get(socket)
     if (answer?.headersSent && !answer.writableFinished) endAfter(answer, socket)
@@ -170,9 +173,10 @@ function tell(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 }
 
-function refuseUpgrade(socket: Socket, clock: Clock): void {
-  const fault = new Fault('upgrade_unsupported')
-  writeRaw(socket, '426 Upgrade Required', { 'x-request-id': newId(clock.nowMs()), upgrade: 'HTTP/1.1', 'x-should-retry': 'false' }, fault)
+function refuseUpgrade({ method }: IncomingMessage, socket: Socket, clock: Clock): void {
+  const headers = { 'x-request-id': newId(clock.nowMs()), upgrade: 'HTTP/1.1', 'x-should-retry': 'false' }
+  const { body } = new Fault('upgrade_unsupported')
+  writeRaw(socket, '426 Upgrade Required', headers, method === 'HEAD' ? '' : JSON.stringify(body))
 }
 
 /** What is no HTTP, or too slow, or too long a header: there is no request to answer, only a socket. */
@@ -181,11 +185,10 @@ function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket, clock: C
   const status = { ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout', HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large' }[
     error.code ?? ''
   ]
-  writeRaw(socket, status ?? '400 Bad Request', { 'x-request-id': newId(clock.nowMs()) }, new Fault('body_unreadable'))
+  writeRaw(socket, status ?? '400 Bad Request', { 'x-request-id': newId(clock.nowMs()) }, JSON.stringify(new Fault('body_unreadable').body))
 }
 
-function writeRaw(socket: Socket, status: string, headers: Readonly<Record<string, string>>, fault: Fault): void {
-  const body = JSON.stringify(fault.body)
+function writeRaw(socket: Socket, status: string, headers: Readonly<Record<string, string>>, body: string): void {
   const all = { ...headers, 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)), connection: 'close' }
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.on('error', () => socket.destroy())
