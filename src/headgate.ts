@@ -8,6 +8,7 @@ import { openSeal, readSecretKey } from './directory/seal.ts'
 import { openDirectory } from './directory/snapshot.ts'
 import { BodyBudget } from './gateway/body.ts'
 import { type CallEnd, openBooks } from './gateway/books.ts'
+import { openBrake } from './gateway/brake.ts'
 import { openDrain } from './gateway/drain.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import { keepLease } from './gateway/lease.ts'
@@ -134,6 +135,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     recorder: scope.use(openRecorder(database, clock)),
     egress,
     bodies: new BodyBudget(settings.bodiesBytesMax),
+    brake: openBrake(settings.refusalsPerMinute, clock),
     reader,
     counter,
     live: new Set(),

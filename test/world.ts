@@ -58,6 +58,8 @@ export interface WorldOptions {
   readonly charges?: SimPrice
   /** How the scripted upstream counts. Default: bytes / 4. */
   readonly countTokens?: CountTokens
+  /** The scripted upstream's organisation by upstream key. Default: all of one. */
+  readonly organisations?: Readonly<Record<string, string>>
   readonly log?: Log
 }
 
@@ -71,8 +73,8 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   await using scope = new AsyncDisposableStack()
   const folder = mkdtempSync(join(tmpdir(), 'headgate-test-'))
   scope.defer(() => rmSync(folder, { recursive: true, force: true }))
-  const { countTokens, charges = simPrice } = options
-  const sim = scope.use(await openSim({ prices: { sim: charges }, ...(countTokens && { countTokens }) }))
+  const { countTokens, charges = simPrice, organisations = {} } = options
+  const sim = scope.use(await openSim({ prices: { sim: charges }, organisations, ...(countTokens && { countTokens }) }))
   let database: Database | undefined
   const defaults = readConfig({ env: {}, flags: {}, cwd: folder }).settings
   const settings: Settings = {
@@ -248,6 +250,7 @@ const groupDraft: GroupDraft = {
   pays: 'balance',
   unpriced: 'refuse',
   onClientLeft: 'drain',
+  firstEventLimitMs: null,
 }
 
 const userDraft: UserDraft = { email: '', concurrency: 5, disabled: false, requestsPerMinute: null, tokensPerMinute: null }
@@ -279,6 +282,7 @@ function accountDraft(index: number, url: string, groupId: string): AccountDraft
     capabilities: defaultCapabilities,
     proxy: null,
     allowPrivateAddress: true,
+    organization: null,
     defaultTier: 'default',
     requestsPerMinute: null,
     tokensPerMinute: null,

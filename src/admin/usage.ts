@@ -76,6 +76,7 @@ const callFields = {
   userAgent: z.string().nullable(),
   instructionsAdded: z.boolean(),
   outputLoweredTo: z.number().nullable(),
+  repaired: z.string().nullable().describe('What the upstream was sent without, because it could not read it.'),
   upstreamRequestId: z.string().nullable(),
 }
 const callSchema = z.object({ ...callFields, attempts: z.number().describe('How many there were.') }).openapi('Call')

@@ -86,6 +86,8 @@ function ending(call: Item): Field[] {
   if (call.instructionsAdded) fields.push(['changed', 'the default instructions were added'])
   if (call.outputLoweredTo !== null)
     fields.push(['changed', `the ceiling of output was lowered to ${cell(call.outputLoweredTo)} tokens, which is what there was money for`])
+  if (call.repaired !== null)
+    fields.push(['changed', `sent without ${cell(call.repaired)}, which the organisation of the account could not read`])
   return fields
 }
 

@@ -37,6 +37,11 @@ export const groups = {
       bodyRateMin: count(1_024, 'bytes per second', 'The least average speed of a body. A slower client is cut. 0: any speed.'),
       bodyBytesMax: bytes(104_857_600, 'The largest body of one call, after decoding.'),
       bodiesBytesMax: bytes(536_870_912, 'All bodies together that are held in memory. Beyond it calls are asked to come back.'),
+      refusalsPerMinute: count(
+        120,
+        'calls',
+        'How many refused calls of one key in a minute are let through to be refused. Beyond it the key is slowed down until a call is served. 0: any number.',
+      ),
       unknownKeyMs: ms(2_000, 'How long a key that the books do not know is refused without asking them again.', { min: 0 }),
     },
   },

@@ -16,6 +16,7 @@ import type { OwnUsage } from '../usage/own.ts'
 import type { Recorder } from '../usage/refusals.ts'
 import type { BodyBudget, BodySettings } from './body.ts'
 import type { Books } from './books.ts'
+import type { Brake } from './brake.ts'
 import type { ClientSettings } from './client.ts'
 import type { Drain } from './drain.ts'
 
@@ -34,6 +35,7 @@ export interface Gateway {
   readonly ownUsage: OwnUsage
   readonly egress: Egress
   readonly bodies: BodyBudget
+  readonly brake: Brake
   readonly reader: CallReader
   readonly counter: TokenCounter
   readonly drain: Drain

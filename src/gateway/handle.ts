@@ -2,6 +2,7 @@ import { Fault } from '../lib/fault.ts'
 import { admit } from './admit.ts'
 import { authenticate } from './authenticate.ts'
 import { bind } from './bind.ts'
+import { isOfALoop } from './brake.ts'
 import type { Client } from './client.ts'
 import { forward } from './forward.ts'
 import type { Gateway } from './gateway.ts'
@@ -19,6 +20,7 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
   const receipt = newReceipt(client, path, gateway.clock)
   try {
     const principal = await authenticate(client, receipt, gateway)
+    gateway.brake.check(principal.key.id)
     using call = await readCall(client, principal, receipt, gateway)
     if (call.facts.stream) client.commentEvery(gateway.settings.waitingCommentMs)
     const bound = await bind(call, principal, gateway)
@@ -28,6 +30,7 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
     const outcome = await relay(reply, admission, client, gateway) // all but the last bytes; the account's slot is back
     try {
       await settle(outcome, admission, 'heard', gateway) // durable
+      learn(outcome, principal.key.id, gateway)
     } finally {
       finish(outcome, call, client) // A failure in our books never spoils an answer already given.
     }
@@ -44,6 +47,12 @@ function finish({ last, status }: Outcome, { facts }: Call, client: Client): voi
   else client.finishStream(last.events)
 }
 
+/** What the brake makes of it. An answer that broke off, or that says it failed, says nothing of the client. */
+function learn({ reply, facts, status }: Outcome, keyId: string, { brake }: Pick<Gateway, 'brake'>): void {
+  if (reply.beginning.kind === 'refusal') brake.refused(keyId, `the upstream answered ${status}`)
+  else if (facts !== undefined && facts.status !== 'failed') brake.served(keyId)
+}
+
 function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; receipt: Receipt; gateway: Gateway }): void {
   client.refuse(fault, receipt.facts?.model ?? '')
   // Somebody must find out why; the client is told no more than its table says.
@@ -51,6 +60,11 @@ function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; re
   else if (fault.fault === 'books_away') gateway.log.warn({ call: receipt.id, err: fault.cause }, 'the books are away')
   if (receipt.principal === undefined) return gateway.metrics.unauthenticated.inc({ fault: fault.fault })
   if (receipt.isBooked) return
+  if (fault.fault === 'looping') {
+    gateway.metrics.braked.inc()
+    if (!gateway.brake.isToldInBooks(receipt.principal.key.id)) return
+  }
+  if (isOfALoop(fault)) gateway.brake.refused(receipt.principal.key.id, fault.message)
   const status = client.statusTold || fault.entry.status
   const ended = fault.fault === 'client_left' ? 'client_left' : 'refused'
   const row = rowOf(receipt, { status, ended, fault: fault.fault }, gateway)

@@ -35,6 +35,8 @@ export interface Receipt {
   firstTokenMs: number | null
   instructionsAdded: boolean
   outputLoweredTo: number | null
+  /** What the upstream could not read, and was then sent without. */
+  repaired: string | null
   upstreamRequestId: string | null
   /** Its row is written with its charge, by whoever ends the call: nobody else may write one. */
   isBooked: boolean
@@ -68,6 +70,7 @@ export function newReceipt(client: Client, path: string, clock: Clock): Receipt 
     firstTokenMs: null,
     instructionsAdded: false,
     outputLoweredTo: null,
+    repaired: null,
     upstreamRequestId: null,
     isBooked: false,
   }

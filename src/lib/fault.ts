@@ -84,6 +84,14 @@ export const faults = {
     null,
     'later',
   ),
+  looping: client(
+    429,
+    'rate_limit_error',
+    'rate_limit_exceeded',
+    'Too many refused requests with this key, the last of them because: {why}; please retry later',
+    null,
+    'later',
+  ),
   stopping: gateway(503, 'api_error', null, 'Gateway is restarting, please retry later', 'later'),
   client_left: client(499, 'invalid_request_error', null, 'The client closed the connection', null, 'unsaid'),
 

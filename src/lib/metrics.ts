@@ -20,6 +20,7 @@ export function openMetrics() {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
+  const histogram = (name: string, help: string) => new Histogram({ name, help, buckets: seconds, registers })
   return {
     registry,
     watch: (gauges: Gauges) => watch(gauges, registry),
@@ -33,6 +34,11 @@ export function openMetrics() {
       name: 'headgate_unauthenticated_total',
       help: 'Requests without a known key. They are counted, never recorded.',
       labelNames: ['fault'],
+      registers,
+    }),
+    braked: new Counter({
+      name: 'headgate_braked_total',
+      help: 'Calls refused unread because the client of their key repeats what is refused. One in a minute and key has a row.',
       registers,
     }),
     attempts: new Counter({
@@ -60,19 +66,9 @@ export function openMetrics() {
       labelNames: ['model'],
       registers,
     }),
-    firstTokenSeconds: new Histogram({
-      name: 'headgate_first_token_seconds',
-      help: 'From the request to the first event.',
-      buckets: seconds,
-      registers,
-    }),
-    durationSeconds: new Histogram({
-      name: 'headgate_duration_seconds',
-      help: 'From the request to its end.',
-      buckets: seconds,
-      registers,
-    }),
-    lineSeconds: new Histogram({ name: 'headgate_line_seconds', help: 'Time spent in lines.', buckets: seconds, registers }),
+    firstTokenSeconds: histogram('headgate_first_token_seconds', 'From the request to the first event.'),
+    durationSeconds: histogram('headgate_duration_seconds', 'From the request to its end.'),
+    lineSeconds: histogram('headgate_line_seconds', 'Time spent in lines.'),
   }
 }
 

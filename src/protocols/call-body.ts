@@ -57,6 +57,7 @@ export const plainFacts: Omit<CallFacts, 'model' | 'fields' | 'insertAt' | 'isEm
   hasSafetyIdentifier: true,
   showsUsage: true,
   hasHostedTools: false,
+  hasEncryptedContent: false,
   promptCacheKey: undefined,
   cachesFor12h: false,
   previousResponseId: undefined,

@@ -1,5 +1,6 @@
 import { AnswerText, type Written } from './answer-text.ts'
 import { ceilingOf, isSaid, readCallBody, textOf } from './call-body.ts'
+import { hasEncrypted, withoutEncrypted } from './encrypted.ts'
 import { sizeOf } from './input-size.ts'
 import { isFields } from './json.ts'
 import {
@@ -26,7 +27,7 @@ import {
   type Protocol,
 } from './protocol.ts'
 import { namesToFind } from './scan.ts'
-import { spliceBody } from './splice.ts'
+import { cut, fieldCuts } from './splice.ts'
 import { dataOf, isDone } from './sse.ts'
 
 /** `POST /v1/responses`, as JSON and as a stream of events. */
@@ -34,8 +35,12 @@ export const responses: Protocol = {
   name: 'responses',
   path: '/responses',
   readCall: readFacts,
-  rewrite: (body, facts, { model, instructions, outputCeiling, safetyIdentifier }) =>
-    spliceBody(body, facts, { model, instructions, max_output_tokens: outputCeiling, safety_identifier: safetyIdentifier }),
+  rewrite: (body, facts, { model, instructions, outputCeiling, safetyIdentifier, cuts = [] }) =>
+    cut(body, [
+      ...fieldCuts(facts, { model, instructions, max_output_tokens: outputCeiling, safety_identifier: safetyIdentifier }),
+      ...cuts,
+    ]),
+  withoutEncrypted,
   readBody: readAnswerBody,
   renameInBody: renameModelInBody,
   textsOfBody,
@@ -151,6 +156,7 @@ export function readFacts(body: Buffer): CallReading {
     hasInstructions: textOf(parsed.instructions) !== undefined,
     hasSafetyIdentifier: isSaid(parsed.safety_identifier),
     hasHostedTools: Array.isArray(parsed.tools) && parsed.tools.some(isHosted),
+    hasEncryptedContent: hasEncrypted(input),
     promptCacheKey: textOf(parsed.prompt_cache_key),
     cachesFor12h: isFields(parsed.prompt_cache_options) && parsed.prompt_cache_options.ttl === '12h',
     previousResponseId: textOf(parsed.previous_response_id),

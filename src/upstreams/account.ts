@@ -16,6 +16,11 @@ export function upstreamModel(account: Account, model: string): string | undefin
   return model
 }
 
+/** Whose encrypted content it can read. An account of which nobody said anything is alone. */
+export function organizationOf({ id, organization }: Account): string {
+  return organization === null ? `account ${id}` : `organization ${organization}`
+}
+
 /** What the call asks for that the account's server cannot do, in words; undefined when it can do it all. */
 export function lacks({ capabilities }: Account, facts: CallFacts, { name }: Pick<Protocol, 'name'>): string | undefined {
   const tier = facts.serviceTier

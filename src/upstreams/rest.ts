@@ -39,6 +39,8 @@ const well = {
 export interface Sent {
   /** When it was sent, in milliseconds since 1970. */
   readonly sentAtMs: number
+  /** How long somebody waited for its first event, where it never came. */
+  readonly waitedMs?: number
 }
 
 /** A stream has begun. That says how fast the account is, not yet that it is well: some break off every stream they begin. */
@@ -68,7 +70,7 @@ export function afterFault(
   condition: Condition,
   fault: AttemptFault,
   model: string,
-  { nowMs, sentAtMs, ...rest }: RestSettings & Sent & { nowMs: number },
+  { nowMs, sentAtMs, waitedMs = 0, ...rest }: RestSettings & Sent & { nowMs: number },
 ): Condition {
   // Of many that were under way together the first one's failure is the news, and the others' the same news again.
   const isNews = !isOlder(condition, sentAtMs)
@@ -92,6 +94,8 @@ export function afterFault(
       const restMs = doubling(rest.overloadRestMs, Math.max(0, overloads - 1), rest.overloadRestMaxMs)
       return { ...rests(Math.max(fault.askedMs ?? 0, restMs), 'overloaded'), overloads }
     }
+    case 'slow_first_event':
+      return slower(before, waitedMs)
     case 'model_not_found':
       return { ...before, modelRests: withModelRest(condition, model, { nowMs, untilMs: nowMs + rest.modelRestMs }) }
     default:
@@ -159,6 +163,11 @@ function afterFailure(condition: Condition, fault: AttemptFault, nowMs: number, 
   const probes = Math.max(0, failures - rest.circuitFailures)
   const probeAtMs = nowMs + doubling(rest.circuitRestMs, probes, rest.circuitRestMaxMs)
   return { ...failing, circuitSinceMs: condition.circuitSinceMs ?? nowMs, probeAtMs, restingWhy: `failing (${fault.name})` }
+}
+
+/** It took at least so long. Its average may have been worse before, and must not look better for what we did not wait to see. */
+function slower(condition: Condition, waitedMs: number): Condition {
+  return afterFirstEvent(condition, Math.max(condition.firstEventMs ?? 0, waitedMs))
 }
 
 function doubling(firstMs: number, times: number, maxMs: number): number {

@@ -65,6 +65,8 @@ export interface CallRow {
   /** Headgate added the operator's default instructions. */
   readonly instructionsAdded: boolean
   readonly outputLoweredTo: number | null
+  /** What the upstream was sent without, because it could not read it: "3 reasoning items". */
+  readonly repaired: string | null
   readonly upstreamRequestId: string | null
   readonly beganAtMs: number
 }
@@ -144,6 +146,7 @@ function valuesOf(row: CallRow): readonly Value[] {
     row.userAgent,
     row.instructionsAdded ? 1 : 0,
     row.outputLoweredTo,
+    row.repaired,
     row.upstreamRequestId,
     row.beganAtMs,
     // Rows of an older version, out of its journal, have no such field.
@@ -157,7 +160,7 @@ const callColumns = [
   ...['input_tokens', 'cached_tokens', 'cache_write_tokens', 'cache_write_12h_tokens'],
   ...['output_tokens', 'reasoning_tokens', 'web_searches', 'file_searches'],
   ...['held', 'cost', 'attempts', 'line_ms', 'first_token_ms', 'duration_ms'],
-  ...['address', 'user_agent', 'instructions_added', 'output_lowered_to', 'upstream_request_id', 'began_at'],
+  ...['address', 'user_agent', 'instructions_added', 'output_lowered_to', 'repaired', 'upstream_request_id', 'began_at'],
 ]
 
 const cost = `$${callColumns.indexOf('cost') + 1}`

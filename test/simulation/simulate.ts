@@ -4,11 +4,13 @@ import { readConfig } from '../../src/config.ts'
 import { type Condition, type Coordinator, calm } from '../../src/coordination/coordinator.ts'
 import { inMemory } from '../../src/coordination/memory.ts'
 import { BodyBudget } from '../../src/gateway/body.ts'
+import { openBrake } from '../../src/gateway/brake.ts'
 import { openDrain } from '../../src/gateway/drain.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
 import type { Log } from '../../src/lib/log.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { openMetrics } from '../../src/lib/metrics.ts'
+import type { TokenCounter } from '../../src/protocols/count-in-worker.ts'
 import { openCallReader } from '../../src/protocols/read-in-worker.ts'
 import type { Egress } from '../../src/upstreams/egress.ts'
 import { resumed } from '../../src/upstreams/rest.ts'
@@ -46,6 +48,9 @@ const defaults = readConfig({ env: {}, flags: {}, cwd: '.' }).settings
 const metrics = openMetrics()
 /** A run of five minutes has some thousands; this many means that it would never end. */
 const eventsMax = 500_000
+
+/** A thread has a time of its own: estimates go by the rule of bytes. */
+const counter: TokenCounter = { count: async () => undefined, close: async () => {} }
 
 class Stage {
   readonly clock = new VirtualClock()
@@ -139,7 +144,9 @@ class Stage {
       coordinator: this.#watched(this.memory),
       egress: this.#egress(),
       bodies: new BodyBudget(settings.bodiesBytesMax),
+      brake: openBrake(0, clock), // Every call is to have a row.
       reader: openCallReader(),
+      counter,
       drain: openDrain(settings, clock, () => gateway),
       live: new Set(),
       metrics,
