@@ -45,13 +45,13 @@ test.for(seedsFrom(7, 1))(
   },
 )
 
-/** What pauses, or never comes, is given up soon; whoever asks has money and no line to stand in. */
+/** What pauses, or never comes, is given up soon; whoever asks has money, no line to stand in, and no brake for being refused. */
 function opened(mistakes: string[]): Promise<World> {
   return openWorld({
     accounts: [{ concurrency: 0, models: { sim: 'sim', fast: 'sim', costless: 'nobody-prices-this' } }],
     user: { concurrency: 0 },
     balance: '1000000',
-    settings: { bodyBytesMax: 1_048_576, bodyIdleTimeoutMs: 1_000, headersTimeoutMs: 2_000 },
+    settings: { refusalsPerMinute: 0, bodyBytesMax: 1_048_576, bodyIdleTimeoutMs: 1_000, headersTimeoutMs: 2_000 },
     log: openLog('error', { write: line => void mistakes.push(line) }),
   })
 }
