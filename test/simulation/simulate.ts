@@ -10,7 +10,6 @@ import type { Gateway } from '../../src/gateway/gateway.ts'
 import type { Log } from '../../src/lib/log.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { openMetrics } from '../../src/lib/metrics.ts'
-import type { TokenCounter } from '../../src/protocols/count-in-worker.ts'
 import { openCallReader } from '../../src/protocols/read-in-worker.ts'
 import type { Egress } from '../../src/upstreams/egress.ts'
 import { resumed } from '../../src/upstreams/rest.ts'
@@ -23,6 +22,7 @@ import { VirtualClock } from './clock.ts'
 import { SimulatedDirectory } from './directory.ts'
 import { expectHeard } from './hearing.ts'
 import { LineLaws } from './lines.ts'
+import { noCounts } from './no-counts.ts'
 import { playing } from './played.ts'
 import { type SessionFigures, SessionLaws } from './sessions.ts'
 import { simulatedEgress } from './upstreams.ts'
@@ -48,9 +48,6 @@ const defaults = readConfig({ env: {}, flags: {}, cwd: '.' }).settings
 const metrics = openMetrics()
 /** A run of five minutes has some thousands; this many means that it would never end. */
 const eventsMax = 500_000
-
-/** A thread has a time of its own: estimates go by the rule of bytes. */
-const counter: TokenCounter = { count: async () => undefined, close: async () => {} }
 
 class Stage {
   readonly clock = new VirtualClock()
@@ -146,7 +143,7 @@ class Stage {
       bodies: new BodyBudget(settings.bodiesBytesMax),
       brake: openBrake(0, clock), // Every call is to have a row.
       reader: openCallReader(),
-      counter,
+      counter: noCounts,
       drain: openDrain(settings, clock, () => gateway),
       live: new Set(),
       metrics,

@@ -2,6 +2,7 @@ import type { Dispatcher } from 'undici'
 import { readConfig } from '../../src/config.ts'
 import { inMemory } from '../../src/coordination/memory.ts'
 import { BodyBudget } from '../../src/gateway/body.ts'
+import { openBrake } from '../../src/gateway/brake.ts'
 import { Client } from '../../src/gateway/client.ts'
 import { openDrain } from '../../src/gateway/drain.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
@@ -17,6 +18,7 @@ import { castFrom } from '../simulation/cast.ts'
 import { VirtualClock } from '../simulation/clock.ts'
 import { SimulatedDirectory } from '../simulation/directory.ts'
 import { HeardResponse, requestWith } from '../simulation/heard.ts'
+import { noCounts } from '../simulation/no-counts.ts'
 
 export interface Relaying {
   readonly protocol: 'responses' | 'chat'
@@ -68,8 +70,10 @@ function gatewayBefore(egress: Egress, clock: VirtualClock, isAlias: boolean): {
     directory: new SimulatedDirectory({ ...cast, upstreams: [{ account: only, phases: [] }] }, clock),
     coordinator: inMemory(clock),
     egress,
+    brake: openBrake(0, clock),
     bodies: new BodyBudget(settings.bodiesBytesMax),
     reader: openCallReader(),
+    counter: noCounts,
     drain: openDrain(settings, clock, () => gateway),
     live: new Set(),
     metrics,
