@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
@@ -71,17 +71,7 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     serving.add(call)
   }
 
-  const receive = (request: IncomingMessage, response: ServerResponse) => {
-    try {
-      take(request, response)
-    } catch (error) {
-      // A mistake of ours with one request must not end the program, and with it all others.
-      gateway.log.error({ err: error }, 'a request could not be taken')
-      gateway.metrics.unauthenticated.inc({ fault: 'unforeseen' })
-      if (response.headersSent) response.destroy()
-      else tell(response, 500, new Fault('unforeseen').body)
-    }
-  }
+  const receive = surely(take, gateway)
   server.on('request', receive)
   // An expectation that nobody knows may be overlooked (RFC 9110, 10.1.1). Node would refuse it with neither words nor an id.
   server.on('checkExpectation', receive)
@@ -104,6 +94,20 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     async idle() {
       while (serving.size > 0) await Promise.all(serving)
     },
+  }
+}
+
+/** A mistake of ours with one request must not end the program, and with it all others. */
+function surely(take: RequestListener, { log, metrics }: Pick<Gateway, 'log' | 'metrics'>): RequestListener {
+  return (request, response) => {
+    try {
+      take(request, response)
+    } catch (error) {
+      log.error({ err: error }, 'a request could not be taken')
+      metrics.unauthenticated.inc({ fault: 'unforeseen' })
+      if (response.headersSent) response.destroy()
+      else tell(response, 500, new Fault('unforeseen').body)
+    }
   }
 }
 
