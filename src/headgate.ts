@@ -77,7 +77,7 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   const needs = { database, gateway, seal, calls: { running: () => serving.count, waiting: () => memory.linesNow().callersWaiting } }
   const notReady = () => reasonsNotReady(database, gateway, isStopping)
   const serving = openServer(gateway, { admin: openAdmin(needs), notReady }, settings)
-  watch(gateway, memory)
+  watch(gateway, memory, serving)
   const url = await listen(serving, settings.listen, log)
   const rest = scope.move()
   return {
@@ -159,8 +159,9 @@ async function openBooksFile(folder: string): Promise<Database> {
   }
 }
 
-function watch({ metrics, drain, bodies, books }: Gateway, memory: ReturnType<typeof inMemory>): void {
+function watch({ metrics, drain, bodies, books }: Gateway, memory: ReturnType<typeof inMemory>, { sockets }: Serving): void {
   metrics.watch({
+    sockets: () => sockets.count,
     callsRunning: () => memory.linesNow().callersRunning,
     callsWaiting: () => memory.linesNow().callersWaiting,
     accountsTaken: () => memory.linesNow().accountsTaken,

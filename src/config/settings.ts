@@ -45,6 +45,18 @@ export const groups = {
       unknownKeyMs: ms(2_000, 'How long a key that the books do not know is refused without asking them again.', { min: 0 }),
     },
   },
+  sockets: {
+    about: 'WebSockets of clients',
+    settings: {
+      socketsPerUserMax: count(50, 'sockets', 'How many WebSockets a user may have open at once.', { min: 1 }),
+      socketAgeMaxMs: ms(3_600_000, 'How long a WebSocket may be open; then its client must open a new one.', { min: 1 }),
+      socketPingMs: ms(30_000, 'How often a client is pinged. One that has not answered by the next time is cut.', { min: 10 }),
+      socketCallsMax: count(16, 'calls', 'How many calls may be under way on one WebSocket, those that wait in its lanes included.', {
+        min: 1,
+      }),
+      socketLanesMax: count(32, 'lanes', 'How many lanes with a name one WebSocket may have.', { min: 0 }),
+    },
+  },
   lines: {
     about: 'Standing in line',
     settings: {
@@ -141,6 +153,7 @@ export interface SettingGroup {
 export const table = {
   ...groups.program.settings,
   ...groups.clients.settings,
+  ...groups.sockets.settings,
   ...groups.lines.settings,
   ...groups.attempts.settings,
   ...groups.rests.settings,

@@ -84,16 +84,16 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
   throw exhausted(last.fault, restEndsInMs)
 }
 
-type Trying = { readonly admission: Admission; readonly client: Client; readonly gateway: Gateway; readonly cuts: readonly Cut[] }
+export type Trying = { readonly admission: Admission; readonly client: Client; readonly gateway: Gateway; readonly cuts: readonly Cut[] }
 
 /** An attempt that nobody answered, and the account to ask instead when one has been taken already. */
-interface Failed {
+export interface Failed {
   readonly fault: AttemptFault
   readonly next: Chosen | undefined
 }
 
 /** One attempt. The slot is given back here unless an answer took it along, or the drain did. */
-async function tryOne({ server, slot }: Chosen, elsewhere: Elsewhere | undefined, trying: Trying): Promise<Reply | Failed> {
+export async function tryOne({ server, slot }: Chosen, elsewhere: Elsewhere | undefined, trying: Trying): Promise<Reply | Failed> {
   const { admission, client, gateway, cuts } = trying
   await using scope = new AsyncDisposableStack()
   scope.use(slot)

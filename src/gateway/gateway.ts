@@ -52,6 +52,13 @@ export interface Gateway {
 
 /** Milliseconds, bytes and counts, as config.ts names them. */
 export interface GatewaySettings extends BodySettings, ClientSettings, AttemptSettings, RestSettings, HoldLimits {
+  readonly socketsPerUserMax: number
+  readonly socketAgeMaxMs: number
+  readonly socketPingMs: number
+  readonly socketCallsMax: number
+  readonly socketLanesMax: number
+  /** What is held of an answer for a slow reader, beyond one event. */
+  readonly readerBufferBytes: number
   readonly lineTimeoutMs: number
   /** How many may wait beyond the user's concurrency. */
   readonly lineExtra: number

@@ -41,19 +41,20 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
 }
 
 /** The last bytes leave. */
-function finish({ last, status }: Outcome, { facts }: Call, client: Client): void {
+export function finish({ last, status }: Outcome, { facts }: Call, client: Client): void {
   if (client.hasLeft) return
   if (last.kind === 'body') client.answer(status, last.headers, last.body, facts.model)
   else client.finishStream(last.events)
 }
 
 /** What the brake makes of it. An answer that broke off, or that says it failed, says nothing of the client. */
-function learn({ reply, facts, status }: Outcome, keyId: string, { brake }: Pick<Gateway, 'brake'>): void {
+export function learn({ reply, facts, status }: Outcome, keyId: string, { brake }: Pick<Gateway, 'brake'>): void {
   if (reply.beginning.kind === 'refusal') brake.refused(keyId, `the upstream answered ${status}`)
   else if (facts !== undefined && facts.status !== 'failed') brake.served(keyId)
 }
 
-function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; receipt: Receipt; gateway: Gateway }): void {
+/** Tells a failure, and records it. */
+export function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; receipt: Receipt; gateway: Gateway }): void {
   client.refuse(fault, receipt.facts?.model ?? '')
   // Somebody must find out why; the client is told no more than its table says.
   if (fault.fault === 'unforeseen') gateway.log.error({ call: receipt.id, err: fault.cause }, 'a call failed in an unforeseen way')

@@ -1,4 +1,4 @@
-import { protocols } from '../protocols/list.ts'
+import { posted } from '../protocols/list.ts'
 import { responses } from '../protocols/openai-responses.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import type { Client } from './client.ts'
@@ -24,7 +24,7 @@ const bases = ['/openai/v1', '/v1', '']
 
 /** Below the base. */
 const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
-  ...Object.values(protocols).map(protocol => [protocol.path, { protocol, answers: { POST: handle } }] as const),
+  ...Object.values(posted).map(protocol => [protocol.path, { protocol, answers: { POST: handle } }] as const),
   ['/credits', page(tellCredits)],
   ['/usage', page(tellUsage)],
   [modelsPath, page(tellModels)],

@@ -2,6 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 
 /** What is read at the moment of the scrape. */
 export interface Gauges {
+  readonly sockets: () => number
   readonly callsRunning: () => number
   readonly callsWaiting: () => number
   readonly accountsTaken: () => number
@@ -84,6 +85,7 @@ function watch(gauges: Gauges, registry: Registry): void {
         this.set(read())
       },
     })
+  gauge('headgate_sockets', 'WebSockets of clients that are open.', gauges.sockets)
   gauge('headgate_calls_running', 'Users’ slots taken.', gauges.callsRunning)
   gauge('headgate_calls_waiting', 'Calls in their user’s line.', gauges.callsWaiting)
   gauge('headgate_account_slots_taken', 'Accounts’ slots taken.', gauges.accountsTaken)

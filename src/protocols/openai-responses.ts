@@ -34,7 +34,7 @@ import { dataOf, isDone } from './sse.ts'
 export const responses: Protocol = {
   name: 'responses',
   path: '/responses',
-  readCall: readFacts,
+  readCall: body => readFacts(body),
   rewrite: (body, facts, { model, instructions, outputCeiling, safetyIdentifier, cuts = [] }) =>
     cut(body, [
       ...fieldCuts(facts, { model, instructions, max_output_tokens: outputCeiling, safety_identifier: safetyIdentifier }),
@@ -137,8 +137,8 @@ export const fieldNames = [
 const wantedNames = namesToFind(fieldNames)
 
 /** Reads the body of `POST /v1/responses`, once, for everything that Headgate wants to know of it. */
-export function readFacts(body: Buffer): CallReading {
-  const read = readCallBody(body, wantedNames)
+export function readFacts(body: Buffer, wanted = wantedNames): CallReading {
+  const read = readCallBody(body, wanted)
   if ('fault' in read) return read
   const { model, parsed, place } = read
   const { input } = parsed

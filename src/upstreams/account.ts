@@ -22,9 +22,11 @@ export function organizationOf({ id, organization }: Account): string {
 }
 
 /** What the call asks for that the account's server cannot do, in words; undefined when it can do it all. */
-export function lacks({ capabilities }: Account, facts: CallFacts, { name }: Pick<Protocol, 'name'>): string | undefined {
+export function lacks({ capabilities, proxy }: Account, facts: CallFacts, { name }: Pick<Protocol, 'name'>): string | undefined {
   const tier = facts.serviceTier
   if (name in spoken && !capabilities[name as keyof typeof spoken]) return `speaks no ${spoken[name as keyof typeof spoken]}`
+  // A socket is opened directly: undici's tunnels are not to be had by it.
+  if (name === 'websocket' && proxy !== null) return 'is behind a proxy, which no WebSocket passes'
   if (!capabilities.stateful && facts.previousResponseId !== undefined) return 'keeps no responses'
   if (!capabilities.serviceTiers && tier !== undefined && tier !== 'auto' && tier !== 'default')
     return `has no service tier ${tier.slice(0, 20)}`
@@ -32,7 +34,13 @@ export function lacks({ capabilities }: Account, facts: CallFacts, { name }: Pic
   return undefined
 }
 
-const spoken = { responses: 'Responses API', chat: 'Chat Completions API', embeddings: 'Embeddings API', compact: 'compaction' } as const
+const spoken = {
+  responses: 'Responses API',
+  chat: 'Chat Completions API',
+  embeddings: 'Embeddings API',
+  websocket: 'WebSocket',
+  compact: 'compaction',
+} as const
 
 /** Whether an account may be given a call now. `probe`: it is out, but one call may find out whether it still is. */
 export type Readiness = 'free' | 'full' | 'probe' | 'circuit' | 'resting' | 'out' | 'disabled'

@@ -2,6 +2,7 @@ import { lookup } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { Readable } from 'node:stream'
 import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici'
+import { WebSocket } from 'ws'
 import { isPublicAddress } from '../lib/address.ts'
 
 /** Which way out a request may take. */
@@ -36,7 +37,15 @@ export class EgressForbidden extends Error {
 export interface Egress {
   /** Throws EgressForbidden at once where the origin says enough; what a name resolves to is told to the handler. */
   send(outbound: Outbound, handler: Dispatcher.DispatchHandler): void
+  /** Begins to open a WebSocket, under the same checks; what becomes of it is told by its events. Throws for a route by a proxy. */
+  openSocket(target: SocketTarget): WebSocket
   close(): Promise<void>
+}
+
+/** Where a WebSocket is asked for. */
+export interface SocketTarget extends Pick<Outbound, 'origin' | 'path' | 'headers' | 'route'> {
+  /** The largest message that it may bring. */
+  readonly messageBytesMax: number
 }
 
 /** Below this, slices are joined: one write is cheaper than several. */
@@ -76,6 +85,19 @@ export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: nu
         },
         handler,
       )
+    },
+    openSocket({ origin, path, headers, route, messageBytesMax }) {
+      if (route.proxy !== null) throw new EgressForbidden('a WebSocket does not go through a proxy')
+      if (!route.allowPrivateAddress) requirePublic(origin, 'https:')
+      return new WebSocket(origin.replace(/^http/, 'ws') + path, {
+        headers: { ...headers },
+        handshakeTimeout: connectTimeoutMs,
+        maxPayload: messageBytesMax,
+        // An upstream that compresses makes a small message large: what it may weigh would not be known before.
+        perMessageDeflate: false,
+        followRedirects: false,
+        ...(route.allowPrivateAddress ? {} : { lookup: publicLookup }),
+      })
     },
     async close() {
       await Promise.all([...agents.values()].map(agent => agent.destroy()))

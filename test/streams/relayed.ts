@@ -3,7 +3,7 @@ import { readConfig } from '../../src/config.ts'
 import { inMemory } from '../../src/coordination/memory.ts'
 import { BodyBudget } from '../../src/gateway/body.ts'
 import { openBrake } from '../../src/gateway/brake.ts'
-import { Client } from '../../src/gateway/client.ts'
+import { HttpClient } from '../../src/gateway/client.ts'
 import { openDrain } from '../../src/gateway/drain.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
 import { handle } from '../../src/gateway/handle.ts'
@@ -46,7 +46,13 @@ export async function relayed(chunks: readonly Buffer[], { protocol, isAlias, sh
   }
   const request = requestWith({ authorization: `Bearer ${keyId}` }, body)
   const spoken = protocol === 'chat' ? chat : responses
-  const client = new Client(request, response.asServerResponse(), { id: 'call', protocol: spoken, address: '192.0.2.1', clock, settings })
+  const client = new HttpClient(request, response.asServerResponse(), {
+    id: 'call',
+    protocol: spoken,
+    address: '192.0.2.1',
+    clock,
+    settings,
+  })
   // Begun by the clock, as everything is: what follows from it at once has then followed before the next step.
   clock.after(0, () => void handle(client, '/', gateway))
   while (await clock.step());
@@ -114,6 +120,9 @@ function upstreamOf(chunks: readonly Buffer[], clock: VirtualClock): Egress {
       handler.onRequestStart?.(controller, undefined)
       handler.onResponseStart?.(controller, 200, { 'content-type': 'text/event-stream' })
       clock.after(0, next)
+    },
+    openSocket() {
+      throw new Error('streams are played over HTTP')
     },
     close: async () => {},
   }
