@@ -6,6 +6,8 @@ import { inMemory } from './coordination/memory.ts'
 import { openOwners } from './directory/owners.ts'
 import { openSeal, readSecretKey } from './directory/seal.ts'
 import { openDirectory } from './directory/snapshot.ts'
+import { AtOnce } from './gateway/at-once.ts'
+import { openBackground } from './gateway/background.ts'
 import { BodyBudget } from './gateway/body.ts'
 import { type CallEnd, openBooks } from './gateway/books.ts'
 import { openBrake } from './gateway/brake.ts'
@@ -30,6 +32,7 @@ import { migrations } from './storage/migrations/list.ts'
 import { openSqlite } from './storage/sqlite.ts'
 import { openEgress } from './upstreams/egress.ts'
 import { openOwnUsage } from './usage/own.ts'
+import { readPending } from './usage/pending.ts'
 import { openRecorder } from './usage/refusals.ts'
 
 /** A gateway that serves. */
@@ -70,8 +73,15 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   const closing = new AbortController()
   const opened = await openParts(settings, log, adapters, scope)
   const { database, memory, seal, parts } = opened
-  const gateway: Gateway = { ...parts, closing: closing.signal, drain: openDrain(settings, parts.clock, () => gateway) }
+  const gateway: Gateway = {
+    ...parts,
+    closing: closing.signal,
+    drain: openDrain(settings, parts.clock, () => gateway),
+    background: openBackground(settings, parts.clock, () => gateway),
+  }
   scope.use(await keepLease(gateway, settings))
+  scope.defer(() => gateway.background.close())
+  gateway.background.resume(await readPending(database)) // After the journal, which may have the end of some.
 
   let isStopping = false
   const needs = { database, gateway, seal, calls: { running: () => serving.count, waiting: () => memory.linesNow().callersWaiting } }
@@ -122,7 +132,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   const { startCountWorker: startWorker } = adapters
   const counter = openTokenCounter({ clock, estimateWithinMs: settings.estimateWithinMs, ...(startWorker && { startWorker }) })
   scope.defer(() => counter.close())
-  const parts: Omit<Gateway, 'closing' | 'drain'> = {
+  const parts: Omit<Gateway, 'background' | 'closing' | 'drain'> = {
     settings,
     clock,
     chance,
@@ -138,6 +148,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     brake: openBrake(settings.refusalsPerMinute, clock),
     reader,
     counter,
+    keptAtOnce: new AtOnce(settings.keptAtOnceMax),
     live: new Set(),
     metrics,
     log,
@@ -159,7 +170,8 @@ async function openBooksFile(folder: string): Promise<Database> {
   }
 }
 
-function watch({ metrics, drain, bodies, books }: Gateway, memory: ReturnType<typeof inMemory>, { sockets }: Serving): void {
+function watch(gateway: Gateway, memory: ReturnType<typeof inMemory>, { sockets }: Serving): void {
+  const { metrics, background, drain, bodies, books } = gateway
   metrics.watch({
     sockets: () => sockets.count,
     callsRunning: () => memory.linesNow().callersRunning,
@@ -167,6 +179,7 @@ function watch({ metrics, drain, bodies, books }: Gateway, memory: ReturnType<ty
     accountsTaken: () => memory.linesNow().accountsTaken,
     accountsWaiting: () => memory.linesNow().accountsWaiting,
     drains: () => drain.count,
+    background: () => background.count,
     bodyBytes: () => bodies.takenBytes,
     owed: () => books.owed,
     unwritten: () => books.unwritten,

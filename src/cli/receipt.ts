@@ -19,6 +19,7 @@ const bases: Readonly<Record<string, string>> = {
   reported: 'the upstream said what it used, in the answer that the client saw',
   drained: 'the client had left; the answer was read on until the upstream said what it used',
   estimated: 'the upstream never said; this is our estimate from what was sent and received',
+  pending: 'the response goes on in the background; it is charged once, when it is over',
   none: 'nothing was used, or nobody can know; it costs nothing',
 }
 

@@ -111,6 +111,25 @@ export const groups = {
       drainsMax: count(100, 'calls', 'How many such answers are read on at once; beyond it the oldest is cut.'),
     },
   },
+  kept: {
+    about: 'What upstreams keep: responses and conversations',
+    settings: {
+      keptAtOnceMax: count(20, 'requests', 'How many requests about what is kept one user may make at once. They stand in no line.', {
+        min: 1,
+      }),
+      keptTimeoutMs: ms(30_000, 'How long an upstream may take to begin to tell of what it keeps.'),
+      backgroundPollMs: ms(
+        1_000,
+        'How soon an upstream is first asked whether a response in the background is over. Then twice as long each time.',
+      ),
+      backgroundPollMaxMs: ms(10_000, 'The longest between two such questions.'),
+      backgroundPollsMax: count(20, 'requests', 'How many such questions are asked at once.', { min: 1 }),
+      backgroundMaxMs: ms(
+        86_400_000,
+        'After so long a response in the background is given up: its call costs nothing, and its row says so.',
+      ),
+    },
+  },
   money: {
     about: 'Money and the books',
     settings: {
@@ -158,6 +177,7 @@ export const table = {
   ...groups.attempts.settings,
   ...groups.rests.settings,
   ...groups.answers.settings,
+  ...groups.kept.settings,
   ...groups.money.settings,
   ...groups.stopping.settings,
 } as const
@@ -194,6 +214,7 @@ export function flagOf(name: SettingName): string {
 export const agreements: readonly Agreement[] = [
   { name: 'overloadRestMs', times: 1, within: 'overloadRestMaxMs' },
   { name: 'circuitRestMs', times: 1, within: 'circuitRestMaxMs' },
+  { name: 'backgroundPollMs', times: 1, within: 'backgroundPollMaxMs' },
   { name: 'bodyBytesMax', times: 1, within: 'bodiesBytesMax' },
   // One renewal may be late or lost without a living gateway being taken for dead.
   { name: 'leaseRenewMs', times: 2, within: 'leaseMs' },

@@ -244,7 +244,7 @@ test('owners are read many at once, anew each time, and nobody takes an id over'
   const owners = openOwners(database)
   const found = await owners.ownersOf([...ids, 'resp_7', 'nobody', "x' or 1=1"])
   expect([...found.keys()].sort()).toEqual(ids.toSorted())
-  expect(found.get('resp_7')).toEqual({ kind: 'response', userId: 'u1', accountId: 'a1', contextTokens: 42 })
+  expect(found.get('resp_7')).toEqual({ kind: 'response', userId: 'u1', accountId: 'a1', contextTokens: 42, model: null })
   const reads = counts.reads
   expect(reads).toBe(3)
   expect(await owners.ownerOf('resp_7')).toEqual(found.get('resp_7'))

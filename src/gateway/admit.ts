@@ -141,8 +141,12 @@ function sizeFor({ group, servers }: Offer, { call, bound, receipt }: Asking, { 
       return priceBook.dearest({ model, tiers: [tier], contextTokens: inputTokens, atMs: receipt.beganAtMs })
     }),
   )
-  const { maxOutputTokens: ceiling, answers, cachesFor12h } = call.facts
-  return sizeHold({ inputTokens, ceiling, answers, prices: [...prices], multiplier: group.multiplier, cachesFor12h, limits: settings })
+  if (call.protocol.isFree) prices.clear()
+  const { maxOutputTokens, isCompaction, answers, cachesFor12h } = call.facts
+  const ceiling = isCompaction ? inputTokens : maxOutputTokens
+  // What cannot be lowered afterwards is held whole, or not begun.
+  const limits = isCompaction ? { ...settings, holdFloorTokens: inputTokens } : settings
+  return sizeHold({ inputTokens, ceiling, answers, prices: [...prices], multiplier: group.multiplier, cachesFor12h, limits })
 }
 
 async function shortageNow(funds: Funds, floor: bigint, { ledger }: Parts): Promise<Fault | undefined> {
@@ -184,9 +188,15 @@ function limitsOf({ user, key }: Principal): CallerLimits {
 }
 
 /** Once nothing but the money can refuse any more. */
-async function spendRates({ user, key }: Principal, call: Call, { coordinator }: Parts) {
+async function spendRates({ user, key }: Principal, call: Call, gateway: Parts): Promise<Meters> {
   const tokens = call.inputTokens
-  const meters = [...metersOf(`user:${user.id}`, user, tokens), ...metersOf(`key:${key.id}`, key, tokens)]
+  return spend([...metersOf(`user:${user.id}`, user, tokens), ...metersOf(`key:${key.id}`, key, tokens)], gateway)
+}
+
+type Meters = Hold['meters']
+
+/** Throws `rate_exceeded` with what is used up; else all of them were spent. */
+export async function spend(meters: Meters, { coordinator }: Pick<Gateway, 'coordinator'>): Promise<Meters> {
   if (meters.length === 0) return meters
   const answer = await coordinator.spend(meters)
   if (answer.granted) return meters

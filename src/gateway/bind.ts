@@ -50,6 +50,10 @@ export async function bind(call: Call, { user }: Principal, gateway: Pick<Gatewa
 export function offersWith(accountId: string, offers: readonly Offer[]): Offer[] {
   const having = offers.filter(({ servers }) => servers.some(({ account }) => account.id === accountId))
   if (having.length > 0) return having
-  const why = 'the account that holds what this call refers to no longer serves this key'
-  throw new Fault('accounts_unavailable', { values: { why } })
+  throw goneAccount()
+}
+
+/** Nobody else has what it kept. */
+export function goneAccount(): Fault {
+  return new Fault('accounts_unavailable', { values: { why: 'the account that holds what this call refers to no longer serves this key' } })
 }

@@ -71,6 +71,8 @@ export interface Client {
   answer(status: number, headers: Readonly<Record<string, string>>, body: Buffer, model?: string): void
   /** Says why not, in whatever form the wire still allows. Does nothing once an answer has ended, or the client left. */
   refuse(fault: Fault, model: string): void
+  /** Ends the connection at once. */
+  cut(): void
 }
 
 export type ReadParts = Pick<Gateway, 'settings' | 'bodies' | 'clock' | 'closing' | 'reader'>

@@ -13,6 +13,7 @@ export async function usageOf(
   how: 'heard' | 'client_left',
   gateway: Pick<Gateway, 'counter'>,
 ): Promise<{ usage: Usage; basis: Basis }> {
+  if (admission.call.protocol.isFree) return { usage: noUsage, basis: 'none' }
   const usage = facts?.usage ?? told.usage
   if (usage) return { usage, basis: how === 'client_left' ? 'drained' : 'reported' }
   // A failure that reports no usage is none: OpenAI bills what it reports.

@@ -16,6 +16,7 @@ import type { Client } from './client.ts'
 import { beginningOrElsewhere, type Elsewhere } from './first-event.ts'
 import type { Gateway } from './gateway.ts'
 import type { Server } from './read-call.ts'
+import type { Receipt } from './receipt.ts'
 import { repairFor } from './repair.ts'
 import { requestHeaders } from './request-headers.ts'
 
@@ -30,7 +31,7 @@ export interface Reply extends AsyncDisposable {
   handOver(): void
 }
 
-type Writable<Type> = { -readonly [Name in keyof Type]: Type[Name] }
+export type Writable<Type> = { -readonly [Name in keyof Type]: Type[Name] }
 
 /**
  * Offers the call to one account after another until one begins to answer. The client has heard nothing yet but waiting
@@ -99,7 +100,7 @@ export async function tryOne({ server, slot }: Chosen, elsewhere: Elsewhere | un
   scope.use(slot)
   const { facts, protocol } = admission.call
   client.commentEvery(facts.stream ? gateway.settings.attemptCommentMs : 0)
-  const row = newRow(server, admission, gateway)
+  const row = newRow(server, admission.receipt, gateway)
   const startedMs = gateway.clock.elapsedMs()
   const attempt = new Attempt(outboundOf(server, admission, client, cuts), { protocol, streams: facts.stream }, gateway)
   scope.defer(() => abandon(attempt, gateway))
@@ -201,7 +202,7 @@ export function closeRow(row: Writable<AttemptRow>, attempt: Attempt, fault: Att
   row.upstreamRequestId = attempt.upstreamRequestId ?? null
 }
 
-function newRow(server: Server, { receipt }: Admission, { clock }: Pick<Gateway, 'clock'>): Writable<AttemptRow> {
+export function newRow(server: Server, receipt: Receipt, { clock }: Pick<Gateway, 'clock'>): Writable<AttemptRow> {
   return {
     callId: receipt.id,
     number: receipt.attempts.length + 1,
@@ -274,7 +275,7 @@ async function pause(ms: number, client: Client, { clock, closing }: Gateway): P
   })
 }
 
-function unavailable(why: string, restEndsInMs: number | undefined): Fault {
+export function unavailable(why: string, restEndsInMs: number | undefined): Fault {
   return new Fault('accounts_unavailable', { values: { why }, retryAfterSeconds: soonSeconds(restEndsInMs) })
 }
 
@@ -292,7 +293,8 @@ const byStatus: Readonly<Record<number, FaultName>> = {
 
 const withRetryAfter = new Set<FaultName>(['upstream_limited', 'upstream_overloaded', 'upstream_unavailable'])
 
-function exhausted(fault: AttemptFault, restEndsInMs: number | undefined): Fault {
+/** What the last failure means for the client. */
+export function exhausted(fault: AttemptFault, restEndsInMs: number | undefined): Fault {
   const name = byStatus[fault.status ?? 0] ?? 'upstream_failed'
   const cause = new Error(`the last attempt failed: ${fault.name} ${fault.status ?? ''}`)
   return new Fault(name, { cause, retryAfterSeconds: withRetryAfter.has(name) ? soonSeconds(restEndsInMs) : undefined })

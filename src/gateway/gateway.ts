@@ -14,6 +14,8 @@ import type { Egress } from '../upstreams/egress.ts'
 import type { RestSettings } from '../upstreams/rest.ts'
 import type { OwnUsage } from '../usage/own.ts'
 import type { Recorder } from '../usage/refusals.ts'
+import type { AtOnce } from './at-once.ts'
+import type { Background } from './background.ts'
 import type { BodyBudget, BodySettings } from './body.ts'
 import type { Books } from './books.ts'
 import type { Brake } from './brake.ts'
@@ -39,6 +41,9 @@ export interface Gateway {
   readonly reader: CallReader
   readonly counter: TokenCounter
   readonly drain: Drain
+  readonly background: Background
+  /** Requests about what upstreams keep. */
+  readonly keptAtOnce: AtOnce
   /** Attempts that are not over. */
   readonly live: Set<Attempt>
   readonly metrics: Metrics
@@ -70,6 +75,8 @@ export interface GatewaySettings extends BodySettings, ClientSettings, AttemptSe
   readonly recordHalfLifeMs: number
   readonly switchesMax: number
   readonly sameAccountWaitMaxMs: number
+  /** How long an upstream may take to tell of what it keeps. */
+  readonly keptTimeoutMs: number
   /** Blank is none. */
   readonly defaultInstructions: string
   readonly settleWithinMs: number

@@ -4,13 +4,13 @@ import { authenticate } from './authenticate.ts'
 import { bind } from './bind.ts'
 import { isOfALoop } from './brake.ts'
 import type { Client } from './client.ts'
+import { conclude } from './conclude.ts'
 import { forward } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { type Call, readCall } from './read-call.ts'
 import { newReceipt, type Receipt } from './receipt.ts'
 import { type Outcome, relay } from './relay.ts'
 import { rowOf, tell } from './row.ts'
-import { settle } from './settle.ts'
 
 /**
  * One call, from the first byte in to the last line in the books. Never rejects: whatever happens is told, and recorded.
@@ -29,7 +29,7 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
     call.body.lend() // Nobody else will be asked: an answer may take minutes, and its body is hardly needed for it.
     const outcome = await relay(reply, admission, client, gateway) // all but the last bytes; the account's slot is back
     try {
-      await settle(outcome, admission, 'heard', gateway) // durable
+      await conclude(outcome, admission, 'heard', gateway) // durable
       learn(outcome, principal.key.id, gateway)
     } finally {
       finish(outcome, call, client) // A failure in our books never spoils an answer already given.
@@ -44,7 +44,8 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
 export function finish({ last, status }: Outcome, { facts }: Call, client: Client): void {
   if (client.hasLeft) return
   if (last.kind === 'body') client.answer(status, last.headers, last.body, facts.model)
-  else client.finishStream(last.events)
+  else if (last.kind === 'events') client.finishStream(last.events)
+  else client.cut()
 }
 
 /** What the brake makes of it. An answer that broke off, or that says it failed, says nothing of the client. */
@@ -53,7 +54,7 @@ export function learn({ reply, facts, status }: Outcome, keyId: string, { brake 
   else if (facts !== undefined && facts.status !== 'failed') brake.served(keyId)
 }
 
-/** Tells a failure, and records it. */
+/** Tells it, and writes the row of a call that came to nothing. */
 export function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; receipt: Receipt; gateway: Gateway }): void {
   client.refuse(fault, receipt.facts?.model ?? '')
   // Somebody must find out why; the client is told no more than its table says.
@@ -69,6 +70,6 @@ export function refuse(fault: Fault, { client, receipt, gateway }: { client: Cli
   const status = client.statusTold || fault.entry.status
   const ended = fault.fault === 'client_left' ? 'client_left' : 'refused'
   const row = rowOf(receipt, { status, ended, fault: fault.fault }, gateway)
-  tell(row, receipt, gateway)
+  tell(row, receipt.principal?.user.email, gateway)
   gateway.recorder.refused(row, receipt.attempts)
 }

@@ -53,7 +53,6 @@ export async function readCall(
       gateway.directory.snapshot(),
       receipt.beganAtMs,
     )
-    if (facts.background) throw new Fault('background_unsupported')
     if (facts.toolOutputFault !== undefined) throw new Fault(facts.toolOutputFault)
     return complete(client, { facts, body, offers }, gateway.settings.defaultInstructions.trim())
   } catch (error) {

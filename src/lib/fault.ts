@@ -67,7 +67,6 @@ export const faults = {
   bodies_full: gateway(503, 'api_error', null, 'Too many request bodies are being read, please retry later', 'later'),
   model_unserved: client(503, 'api_error', null, 'No available accounts: {why}'),
   model_unpriced: client(400, 'invalid_request_error', 'model_not_found', 'Model {model} has no price'),
-  background_unsupported: client(400, 'invalid_request_error', null, 'background is not supported by this gateway'),
   unforeseen: gateway(500, 'api_error', null, 'Failed to process request', 'unsaid'),
   output_without_call_id: client(
     400,
@@ -95,6 +94,14 @@ export const faults = {
     null,
     "Item with id '{id}' not found. Items are not persisted when `store` is set to false. Try again with `store` set to true, or remove this item from your input.",
     'input',
+  ),
+  response_unknown: client(404, 'invalid_request_error', null, "Response with id '{id}' not found."),
+  conversation_unknown: client(404, 'invalid_request_error', null, "Conversation with id '{id}' not found."),
+  id_invalid: client(
+    400,
+    'invalid_request_error',
+    null,
+    "The id '{id}' in the path is no id: it takes 1 to 256 letters, digits and signs of _ - . : ~ = +, a letter or digit first",
   ),
   file_not_found: client(404, 'invalid_request_error', null, "File with id '{id}' not found.", 'input'),
   too_many_ids: client(400, 'invalid_request_error', null, 'The request refers to {count} ids, the limit is {most}', 'input'),

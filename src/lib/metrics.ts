@@ -8,6 +8,8 @@ export interface Gauges {
   readonly accountsTaken: () => number
   readonly accountsWaiting: () => number
   readonly drains: () => number
+  /** Calls whose response goes on upstream, to be settled when it is over. */
+  readonly background: () => number
   readonly bodyBytes: () => number
   /** Charges that the books have not taken yet: in the journal, and in memory because the journal refused too. */
   readonly owed: () => number
@@ -91,6 +93,7 @@ function watch(gauges: Gauges, registry: Registry): void {
   gauge('headgate_account_slots_taken', 'Accounts’ slots taken.', gauges.accountsTaken)
   gauge('headgate_account_line', 'Calls in a pool’s line.', gauges.accountsWaiting)
   gauge('headgate_drains', 'Answers read to their end after their client left.', gauges.drains)
+  gauge('headgate_background_pending', 'Responses in the background that are not settled yet.', gauges.background)
   gauge('headgate_body_bytes', 'Bytes of request bodies in memory.', gauges.bodyBytes)
   gauge('headgate_owed', 'Charges in the journal that the books have not taken yet.', gauges.owed)
   gauge('headgate_unwritten', 'Charges in memory only. Alarm on any.', gauges.unwritten)

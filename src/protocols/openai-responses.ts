@@ -147,6 +147,7 @@ export function readFacts(body: Buffer, wanted = wantedNames): CallReading {
     model,
     stream: parsed.stream === true,
     answers: 1,
+    isCompaction: false,
     showsUsage: true,
     ...place,
     maxOutputTokens: ceilingOf(parsed.max_output_tokens),

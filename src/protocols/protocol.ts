@@ -10,6 +10,8 @@ export interface Protocol {
   readonly name: string
   /** Where it is asked, below an account's base URL: "/responses". */
   readonly path: string
+  /** Nothing says that it is charged for: it costs nothing. */
+  readonly isFree?: true
   /** Reads a body, once. */
   readCall(body: Buffer): CallReading
   /** The body with what is wanted of it, as slices to be sent one after the other. Every other byte stays as it was sent. */
@@ -110,6 +112,8 @@ export interface CallFacts {
   readonly insertAt: number
   readonly isEmptyObject: boolean
   readonly maxOutputTokens: number | undefined
+  /** What comes out is not longer than what goes in, and nothing in the body can lower it. */
+  readonly isCompaction: boolean
   /** How many answers are asked for at once, each of them up to that ceiling. */
   readonly answers: number
   readonly serviceTier: string | undefined

@@ -17,7 +17,7 @@ export interface Outbound {
   readonly origin: string
   /** With the query string. */
   readonly path: string
-  readonly method: 'POST' | 'GET'
+  readonly method: 'POST' | 'GET' | 'DELETE'
   readonly headers: Readonly<Record<string, string>>
   /** Slices to be sent one after another; empty for none. */
   readonly body: readonly Buffer[]
@@ -76,7 +76,7 @@ export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: nu
           origin,
           path,
           method,
-          headers: method === 'GET' ? { ...headers } : { ...headers, 'content-length': String(bytes) },
+          headers: method !== 'POST' ? { ...headers } : { ...headers, 'content-length': String(bytes) },
           body:
             body.length === 0 ? null : bytes <= joinBytesMax ? joined(body) : Readable.from(lettingGo([...body]), { objectMode: false }),
           // Attempts keep their own time, to the millisecond.

@@ -65,6 +65,19 @@ export function afterAnswer(condition: Condition, sentAtMs: number): Condition {
   }
 }
 
+/**
+ * The account told of something that it keeps. So it can be reached, and failures in a row are over; whether it may make anything new,
+ * which is why it rests, that does not say.
+ */
+export function afterKept(condition: Condition): Condition {
+  return {
+    ...condition,
+    successRate: averaged(condition.successRate, 1, successWeight),
+    recentAttempts: condition.recentAttempts + 1,
+    failures: condition.circuitSinceMs === null ? 0 : condition.failures,
+  }
+}
+
 /** An attempt failed. Pure: what the condition becomes. A client's own fault never comes here. */
 export function afterFault(
   condition: Condition,

@@ -12,11 +12,16 @@ export type Ended =
   /** The upstream broke, stalled or ended before it was complete. */
   | 'cut'
   | 'client_left'
+  /** It goes on upstream, in the background; its row is written anew when it is over. */
+  | 'running'
   /** Its gateway was gone before the end, and nobody knows what became of it. */
   | 'gateway_died'
 
-/** How the amount is known: `reported` by the upstream, read on after the client left (`drained`), `estimated`, or nothing to know. */
-export type Basis = 'reported' | 'drained' | 'estimated' | 'none'
+/**
+ * How the amount is known: `reported` by the upstream, read on after the client left (`drained`), `estimated`, not yet (`pending`), or
+ * nothing to know.
+ */
+export type Basis = 'reported' | 'drained' | 'estimated' | 'pending' | 'none'
 
 /** Why a cost was more than could be taken. What each means stands in docs/billing.md. */
 export const uncollectedReasons = [
@@ -94,8 +99,8 @@ export { noUsage } from '../ledger/price.ts'
 
 /**
  * Writes the call's one row and its attempts. They stand behind the ledger's steps in their transaction, because what is
- * uncollected is what the hold was settled for, short of the cost. A row that is there already stays, but for the one
- * that says the gateway died: the truth has come after all.
+ * uncollected is what the hold was settled for, short of the cost. A row that is there already stays, but for the ones
+ * that say the gateway died, or that the call still runs: the truth has come after all.
  */
 export function callSteps(row: CallRow, attempts: readonly AttemptRow[]): readonly Step[] {
   return [{ statement: insertCall, values: valuesOf(row) }, ...attempts.map(attemptStep)]
@@ -177,7 +182,8 @@ const insertCall = statement(`insert into calls (${callColumns.join(', ')}, unco
   values (${callColumns.map((column, index) => (column === 'held' ? heldInAll : `$${index + 1}`)).join(', ')}, ${cost} - ${settled},
     case when ${cost} = ${settled} then null
       when (select state from holds where holds.id = $1) = 'settled_late' then 'hold_expired' else ${why} end)
-  on conflict (id) do update set ${replaced.join(', ')} where calls.ended = 'gateway_died' and excluded.ended <> 'gateway_died'`)
+  on conflict (id) do update set ${replaced.join(', ')} 
+  where (calls.ended = 'gateway_died' and excluded.ended <> 'gateway_died') or (calls.basis = 'pending' and excluded.basis <> 'pending')`)
 
 const insertAttempt = statement(`insert into attempts (call_id, number, account_id, model, began_at, status, fault,
     first_event_ms, duration_ms, upstream_request_id, answered)

@@ -3,6 +3,8 @@ import type { Settings } from '../../src/config/settings.ts'
 import { readConfig } from '../../src/config.ts'
 import { type Condition, type Coordinator, calm } from '../../src/coordination/coordinator.ts'
 import { inMemory } from '../../src/coordination/memory.ts'
+import { AtOnce } from '../../src/gateway/at-once.ts'
+import { openBackground } from '../../src/gateway/background.ts'
 import { BodyBudget } from '../../src/gateway/body.ts'
 import { openBrake } from '../../src/gateway/brake.ts'
 import { openDrain } from '../../src/gateway/drain.ts'
@@ -145,6 +147,8 @@ class Stage {
       reader: openCallReader(),
       counter: noCounts,
       drain: openDrain(settings, clock, () => gateway),
+      background: openBackground(settings, clock, () => gateway),
+      keptAtOnce: new AtOnce(settings.keptAtOnceMax),
       live: new Set(),
       metrics,
       log: this.#log(),

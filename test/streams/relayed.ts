@@ -1,6 +1,8 @@
 import type { Dispatcher } from 'undici'
 import { readConfig } from '../../src/config.ts'
 import { inMemory } from '../../src/coordination/memory.ts'
+import { AtOnce } from '../../src/gateway/at-once.ts'
+import { openBackground } from '../../src/gateway/background.ts'
 import { BodyBudget } from '../../src/gateway/body.ts'
 import { openBrake } from '../../src/gateway/brake.ts'
 import { HttpClient } from '../../src/gateway/client.ts'
@@ -81,6 +83,8 @@ function gatewayBefore(egress: Egress, clock: VirtualClock, isAlias: boolean): {
     reader: openCallReader(),
     counter: noCounts,
     drain: openDrain(settings, clock, () => gateway),
+    background: openBackground(settings, clock, () => gateway),
+    keptAtOnce: new AtOnce(settings.keptAtOnceMax),
     live: new Set(),
     metrics,
     log: silentLog,

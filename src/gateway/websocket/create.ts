@@ -66,14 +66,14 @@ export function remember(conversation: Conversation, responseId: string | undefi
 /** What was made on this socket is its client's, stored or not; of everything else the owners are looked up. All of it stays at one account. */
 async function boundOn(conversation: Conversation, call: Call, principal: Principal, gateway: Gateway): Promise<Bound> {
   const { accountId } = conversation
-  const owners: Pick<Gateway['owners'], 'ownersOf' | 'ownerOf'> = {
+  const owners: Gateway['owners'] = {
     ...gateway.owners,
     async ownersOf(ids) {
       const found = await gateway.owners.ownersOf(ids)
       for (const id of ids) {
         const contextTokens = conversation.contextOf(id)
         if (contextTokens === undefined || accountId === undefined) continue
-        found.set(id, { userId: principal.user.id, accountId, contextTokens, kind: 'response' })
+        found.set(id, { userId: principal.user.id, accountId, contextTokens, kind: 'response', model: null })
       }
       return found
     },

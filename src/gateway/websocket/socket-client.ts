@@ -141,6 +141,10 @@ export class SocketClient implements Client {
     this.#finish()
   }
 
+  cut(): void {
+    this.#mouth.cut()
+  }
+
   /** To be said when this answer has ended, or now if it has. */
   afterwards(message: Buffer): void {
     if (this.#heard === 'all') this.#mouth.say(message)

@@ -7,6 +7,7 @@ import { codes } from './0005-codes.ts'
 import { uncollectedWhy } from './0006-uncollected-why.ts'
 import { firstEventLimit } from './0007-first-event-limit.ts'
 import { organizations } from './0008-organizations.ts'
+import { background } from './0009-background.ts'
 
 /** Every change of the schema, in order. A new one is a file and a line here. */
 export const migrations: readonly Migration[] = [
@@ -18,4 +19,5 @@ export const migrations: readonly Migration[] = [
   uncollectedWhy,
   firstEventLimit,
   organizations,
+  background,
 ]
