@@ -186,6 +186,15 @@ onPostgres('PostgreSQL', () => {
     })
   })
 
+  test('a user that owns its schema needs no other right', async () => {
+    await administer('create role plain login', 'create schema plain authorization plain')
+    url = cluster.url('plain').replace('headgate@', 'plain@')
+    const plain = await opened()
+    expect(await migrate(plain, migrations)).toMatchObject({ from: 0 })
+    await plain.commit([step(createLines)], 'synced')
+    expect(await plain.commit([step(write, 1, 'x')], 'synced')).toMatchObject({ done: true })
+  })
+
   test('a text with NUL, which PostgreSQL cannot keep, does not keep its row from the books', async () => {
     await database.commit([step(write, 1, 'a\0b')], 'synced')
     expect(await database.read(readAll)).toEqual([{ number: 1n, filler: 'a\u{fffd}b' }])
