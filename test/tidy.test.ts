@@ -19,7 +19,7 @@ const steps = [
 ]
 
 /** Chosen where the gateway is assembled, known to nobody else. */
-const adapters = /\/(sqlite|memory)\.ts$/
+const adapters = /\/(sqlite|memory|redis)\.ts$/
 const assemblers = new Set(['src/headgate.ts'])
 
 /** Everybody else is told the time, and draws no lots: so that a run can be replayed. */

@@ -1,4 +1,4 @@
-import type { CallerLimits, Slot } from '../coordination/coordinator.ts'
+import type { CallerLimits, Meter, Slot } from '../coordination/coordinator.ts'
 import { runningSubscription } from '../directory/principals.ts'
 import type { Principal } from '../directory/snapshot.ts'
 import { type HoldSize, outputCeilingFor, sizeHold } from '../ledger/hold.ts'
@@ -41,7 +41,7 @@ export interface Hold {
   readonly call: HeldCall
   /** What it was reckoned from, should more be needed while the call runs. */
   readonly size: HoldSize
-  readonly meters: readonly { readonly name: string; readonly perMinute: number; readonly amount: number }[]
+  readonly meters: readonly Meter[]
 }
 
 export type Asking = { readonly principal: Principal; readonly call: Call; readonly bound: Bound; readonly receipt: Receipt }
@@ -186,7 +186,8 @@ function limitsOf({ user, key }: Principal): CallerLimits {
 /** Once nothing but the money can refuse any more. */
 async function spendRates({ user, key }: Principal, call: Call, { coordinator }: Parts) {
   const tokens = call.inputTokens
-  const meters = [...metersOf(`user:${user.id}`, user, tokens), ...metersOf(`key:${key.id}`, key, tokens)]
+  const owner = `user:${user.id}`
+  const meters = [...metersOf(owner, user, tokens), ...metersOf(`key:${key.id}`, key, tokens, owner)]
   if (meters.length === 0) return meters
   const answer = await coordinator.spend(meters)
   if (answer.granted) return meters

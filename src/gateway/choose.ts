@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Condition, Slot } from '../coordination/coordinator.ts'
+import type { Condition, Meter, Slot } from '../coordination/coordinator.ts'
 import { Fault } from '../lib/fault.ts'
 import { type Candidate, hasRoom, type Readiness, readinessOf, restsFromModel, restsUntilMs, whyNot } from '../upstreams/account.ts'
 import { aged, withoutProbe, withProbe } from '../upstreams/rest.ts'
@@ -244,11 +244,16 @@ export class Chooser {
   }
 }
 
-/** The meters of whoever has rates: one request, and so many tokens. */
-export function metersOf(name: string, rates: { requestsPerMinute: number | null; tokensPerMinute: number | null }, tokens: number) {
-  const meters = []
-  if (rates.requestsPerMinute !== null) meters.push({ name: `${name}:requests`, perMinute: rates.requestsPerMinute, amount: 1 })
-  if (rates.tokensPerMinute !== null) meters.push({ name: `${name}:tokens`, perMinute: rates.tokensPerMinute, amount: tokens })
+/** The meters of whoever has rates: one request, and so many tokens. A key's belong to its user. */
+export function metersOf(
+  name: string,
+  rates: { readonly requestsPerMinute: number | null; readonly tokensPerMinute: number | null },
+  tokens: number,
+  owner = name,
+): Meter[] {
+  const meters: Meter[] = []
+  if (rates.requestsPerMinute !== null) meters.push({ name: `${name}:requests`, owner, perMinute: rates.requestsPerMinute, amount: 1 })
+  if (rates.tokensPerMinute !== null) meters.push({ name: `${name}:tokens`, owner, perMinute: rates.tokensPerMinute, amount: tokens })
   return meters
 }
 
