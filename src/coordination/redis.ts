@@ -41,6 +41,9 @@ const beatShare = 0.1
 const silenceShare = 0.8
 /** While alone, how often it is tried whether Redis answers. */
 const tryMs = 1_000
+/** After a silence, how long the first that is back waits until all others have tried, too; no beat may be missed for it. */
+const returnMs = 2 * tryMs
+const returnShare = 0.2
 /** How often those who wait are asked after, should a notification be lost. */
 const checkMs = 1_000
 /** Below this nobody's clock is called wrong. */
@@ -158,8 +161,9 @@ class Heart {
     this.#noteTime(heard.serverMs + (clock.elapsedMs() - sentMs) / 2 - clock.nowMs())
     this.#beatenMs = sentMs
     this.#nodes = heard.nodes
+    const wasSilent = this.lines.isAlone && this.#together !== undefined
     if (heard.isNew) this.goAlone(new RedisAway('the others took this gateway for dead, or Redis has forgotten it'))
-    if (this.lines.isAlone) await this.#goTogether(heard.generation)
+    if (this.lines.isAlone) await this.#goTogether(heard.generation, wasSilent)
     for (const one of heard.dead) await this.#free(one)
   }
 
@@ -196,12 +200,13 @@ class Heart {
     this.goAlone(new RedisAway('this gateway ends'))
   }
 
-  async #goTogether(generation: string): Promise<void> {
-    const { clock } = this.#options
+  async #goTogether(generation: string, wasSilent: boolean): Promise<void> {
+    const { clock, leaseMs } = this.#options
     const unheard = (slot: NamedSlot) => this.lines.giveBack(slot)
     const together = openTogether({ wire: this.#wire, clock, generation, aheadMs: () => this.#aheadMs, unheard })
     this.#together = together // Before anybody can wait there, and hear that it is their turn.
-    await this.lines.goTogether(together)
+    const waitMs = Math.min(returnMs, leaseMs * returnShare)
+    await this.lines.goTogether(together, () => new Promise(resolve => (wasSilent ? void clock.after(waitMs, resolve) : resolve())))
   }
 
   async #free(dead: Dead): Promise<void> {

@@ -162,30 +162,36 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
   }
 
   /**
-   * With the others again. First it is said what runs, over the limits if need be; then whoever waits here stands in line there.
+   * With the others again. First it is said what runs, over the limits if need be. `others` is when they have said it too: until
+   * then this one takes no more than its share. Then whoever waits here stands in line there.
    * Rejects with `RedisAway` when that was too early, and goes on alone.
    */
-  async goTogether(together: Together): Promise<void> {
+  async goTogether(together: Together, others: () => Promise<void>): Promise<void> {
     for (const slot of this.#lost.splice(0)) together.leave(slot)
     await this.#tellConditions(together)
     const said = new Set<Holding>()
-    let over = 0
-    for (;;) {
-      const unsaid = [...this.#holdings].filter(holding => !said.has(holding))
-      if (unsaid.length === 0) break
-      for (const holding of unsaid) {
-        said.add(holding)
-        holding.isInRedis = true
-      }
-      // Others begin meanwhile: they are said next.
-      over += await together.register(unsaid)
-    }
+    let over = await this.#sayWhatRuns(together, said)
+    await others()
+    over += await this.#sayWhatRuns(together, said)
     this.#together = together
     for (const slot of this.#lost.splice(0)) together.leave(slot)
     for (const holding of this.#holdings) holding.inMemory = undefined
     this.#changed.clear()
     this.#parts.onTogether({ slots: said.size, over })
     this.#returned.abort(new RedisAway('the others are back'))
+  }
+
+  /** Whatever has not been said, and what begins meanwhile. Resolves to how many are over. */
+  async #sayWhatRuns(together: Together, said: Set<Holding>): Promise<number> {
+    for (let over = 0; ; ) {
+      const unsaid = [...this.#holdings].filter(holding => !said.has(holding))
+      if (unsaid.length === 0) return over
+      for (const holding of unsaid) {
+        said.add(holding)
+        holding.isInRedis = true
+      }
+      over += await together.register(unsaid)
+    }
   }
 
   /** Does it with the others or alone, and anew when that changes meanwhile. */
