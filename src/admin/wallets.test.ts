@@ -42,6 +42,21 @@ test('the same reference counts once, and never for something else', async () =>
   expect((await bed.ask(409, 'POST', `${wallet}/credit`, { ...credit, amount: '6' })).error.code).toBe('reference_used')
 })
 
+test('a wallet that is full takes no more, of a credit or of a code, which stays as good as it was', async () => {
+  const most = { amount: '1000000000', reason: 'as much as one credit may be' }
+  for (let credit = 0; credit < 9; credit += 1) await bed.ask(200, 'POST', `${wallet}/credit`, most)
+  const sentence = 'The balance would be more than 9000000000 USD, which is the most that a wallet can have.'
+  expect((await bed.ask(409, 'POST', `${wallet}/credit`, { ...most, amount: '0.000000001' })).error).toMatchObject({
+    code: 'full',
+    message: sentence,
+  })
+  const { items } = await bed.ask(201, 'POST', '/codes', { amount: '5', reason: 'course' })
+  const redeeming = { code: items![0]!.code, user: 'dev@example.com' }
+  expect((await bed.ask(409, 'POST', '/codes/redeem', redeeming)).error.message).toBe(sentence)
+  await bed.ask(200, 'POST', `${wallet}/debit`, { amount: '5', reason: 'room' })
+  expect(await bed.ask(200, 'POST', '/codes/redeem', redeeming)).toMatchObject({ wallet: { balance: '9000000000.00' } })
+})
+
 test('a debit takes no more than what is free', async () => {
   await bed.ask(200, 'POST', `${wallet}/credit`, { amount: '5', reason: 'paid' })
   const { error } = await bed.ask(409, 'POST', `${wallet}/debit`, { amount: '5.000000001', reason: 'all' })

@@ -1,6 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import type { User } from '../directory/entities.ts'
-import type { Entry } from '../ledger/entries.ts'
+import { type Entry, type Posted, walletFull } from '../ledger/entries.ts'
 import { formatUsd, parseUsd } from '../ledger/money.ts'
 import { newId } from '../lib/id.ts'
 import { timeText } from './entities.ts'
@@ -141,7 +141,7 @@ interface Move {
   readonly reference: string
 }
 
-async function refusalOf(why: 'short' | 'reference_used' | 'wallet_unknown', move: Move, parts: AdminParts): Promise<Refusal> {
+async function refusalOf(why: Extract<Posted, { refused: string }>['refused'], move: Move, parts: AdminParts): Promise<Refusal> {
   const { direction, user, reference } = move
   if (why === 'reference_used')
     return new Refusal(
@@ -149,6 +149,7 @@ async function refusalOf(why: 'short' | 'reference_used' | 'wallet_unknown', mov
       'reference_used',
       `There is ${direction === 'adjust' ? 'an' : 'a'} ${words[direction].noun} with the reference ${JSON.stringify(reference)} already, of another amount or user.`,
     )
+  if (why === 'full') return new Refusal(409, 'full', walletFull)
   const { free, held } = await walletView(user, parts)
   return new Refusal(
     409,

@@ -165,6 +165,14 @@ test('prices are set from now on, and keep their history', async () => {
   expect(JSON.parse(await done('price list --model gpt-5 --history --json')).items).toHaveLength(2)
 })
 
+test('whoever leaves something out of a price is told what that makes it', async () => {
+  const [cached, web, file] = ['Cached input costs what fresh input does, 3.00', 'Web searches are free', 'File searches are free']
+  const told = await done('price set gpt-whole --input 3 --output 8')
+  for (const note of [cached, web, file]) expect(told).toContain(note)
+  const whole = await done('price set gpt-whole --input 3 --cached 0.3 --output 8 --web-search 0.01 --file-search none')
+  for (const note of [cached, web, file]) expect(whole).not.toContain(note)
+})
+
 test('a price is planned, and ended', async () => {
   const from = '2031-01-01T00:00:00.000Z'
   expect(await done('price set gpt-5 --input 1 --output 8 --from 2031-01-01')).toContain(from)

@@ -21,6 +21,12 @@ test('what is left empty is not said, and a name that is not mapped is an accoun
   ])
 })
 
+test('an account may be called as something that every object has', () => {
+  const text = 'day,account,model,input_tokens,output_tokens\n2026-01-31,constructor,m,1,2\n'
+  expect(csv(text).figures).toMatchObject([{ account: 'constructor' }])
+  expect(csv(text, { account: 'a1' }).figures).toMatchObject([{ account: 'a1' }])
+})
+
 test('--account stands for the only name in a file, and for none', () => {
   const account = 'a1'
   expect(csv('day,model,input_tokens,output_tokens\n2026-01-31,m,1,2', { account }).figures).toMatchObject([{ account }])

@@ -125,7 +125,7 @@ function figuresOf(table: readonly Line[], source: FigureSource): Figure[] {
 /** `--account` says that all of it is of one account; a file in which several stand is not. */
 function refuseManyLabels(table: readonly Line[], { shown, account, names }: FigureSource): void {
   if (account === undefined) return
-  const labels = [...new Set(table.map(({ fields }) => fields.account ?? ''))].filter(label => label !== '' && names[label] === undefined)
+  const labels = [...new Set(table.map(({ fields }) => fields.account ?? ''))].filter(label => label !== '' && !Object.hasOwn(names, label))
   if (labels.length < 2) return
   throw wrong(`${shown} has figures of ${labels.slice(0, 5).join(', ')}; instead of --account say --map LABEL=ACCOUNT for each.`)
 }
@@ -134,7 +134,7 @@ type Tell = (sentence: string) => void
 
 function figureOf(fields: Line['fields'], { account, names }: FigureSource, tell: Tell): Figure {
   const label = fields.account ?? ''
-  const named = names[label] ?? account ?? label
+  const named = Object.hasOwn(names, label) ? names[label]! : (account ?? label)
   if (named === '') tell('account is empty.')
   if (!fields.model) tell('model is empty.')
   const requests = countOf('requests', fields, tell)

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { pathOf } from './client.ts'
-import { type Column, type Item, itemsOf, printJson, printLine, printTable } from './io.ts'
+import { type Column, cell, type Item, itemsOf, printJson, printLine, printTable } from './io.ts'
 import { importPrices } from './price-import.ts'
 import { type Asked, type Cli, everything, noun, verb } from './verb.ts'
 import { collect, decimal, decimalOrNone, positiveNumber, time, timeOrNone, wholeNumber } from './words.ts'
@@ -44,15 +44,15 @@ const columns: readonly Column[] = [
 ]
 
 function setPrice(command: Command, cli: Cli): void {
-  const example = 'headgate price set gpt-5.1 --input 1.25 --cached 0.125 --output 10'
+  const example = 'headgate price set gpt-5.1 --input 1.25 --cached 0.125 --output 10 --web-search 0.01 --file-search 0.0025'
   verb(command, 'set <model>', 'Set a price from now or a later moment on; earlier calls keep theirs', example)
     .requiredOption('--input <usd>', 'a million fresh input tokens', decimal)
     .requiredOption('--output <usd>', 'a million output tokens', decimal)
     .option('--cached <usd>', 'a million cached input tokens; as fresh ones when not given', decimal)
     .option('--cache-write <usd>', 'a million tokens written to the cache; as fresh ones when not given', decimal)
     .option('--cache-write-12h <usd>', 'the same for twelve hours', decimal)
-    .option('--web-search <usd>', 'one web search, or none', decimalOrNone)
-    .option('--file-search <usd>', 'one file search, or none', decimalOrNone)
+    .option('--web-search <usd>', 'one web search; free when not given, as with none', decimalOrNone)
+    .option('--file-search <usd>', 'one file search; free when not given, as with none', decimalOrNone)
     .option('--tier <tier>', 'default, flex, priority, …')
     .option('--context-over <tokens>', 'for calls with more input than this', wholeNumber)
     .option('--max-output <tokens>', 'the most the model can answer', positiveNumber)
@@ -69,7 +69,17 @@ function setPrice(command: Command, cli: Cli): void {
       if (json) return printJson(cli.terminal, item)
       printLine(cli.terminal, `The price of ${model} is set.`)
       printTable(cli.terminal, columns, [item])
+      for (const note of leftOut(item, fields)) printLine(cli.terminal, note)
     })
+}
+
+/** A price is a whole one: of what was not said, nothing is taken from the one before. */
+function leftOut({ cached, webSearch, fileSearch }: Item, said: Item): string[] {
+  const notes: string[] = []
+  if (said.cached === undefined) notes.push(`Cached input costs what fresh input does, ${cell(cached)}; --cached says otherwise.`)
+  if (webSearch === null && said.webSearch === undefined) notes.push('Web searches are free under it; --web-search says otherwise.')
+  if (fileSearch === null && said.fileSearch === undefined) notes.push('File searches are free under it; --file-search says otherwise.')
+  return notes
 }
 
 interface EndAsked extends Asked {

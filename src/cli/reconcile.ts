@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { pathOf } from './client.ts'
 import { type FigureSource, figuresOfCsv, figuresOfInvoice, type ReadFigures } from './figures.ts'
-import { type Column, Failure, type Item, itemsOf, printJson, printLine, printTable, type Terminal, wrong } from './io.ts'
+import { type Column, cell, Failure, type Item, itemsOf, printJson, printLine, printTable, type Terminal, wrong } from './io.ts'
 import { type Asked, type Cli, verb } from './verb.ts'
 import { collect, collectName, since, wholeNumber } from './words.ts'
 
@@ -36,7 +36,7 @@ export function reconcileCommand(program: Command, cli: Cli): void {
     .option('--cost-decimals <count>', 'decimals to which the upstream rounds each cost; exact when not given', wholeNumber)
     .action(async (asked: ReconcileAsked) => {
       const { figures, ignored } = await readFigures(asked, terminal)
-      if (!asked.json && ignored.length > 0) printLine(terminal, `Not looked at: the columns ${ignored.join(', ')}.`)
+      if (!asked.json && ignored.length > 0) printLine(terminal, `Not looked at: the columns ${cell(ignored)}.`)
       const { account, covers = [], costDecimals, since: from, until = new Date(terminal.nowMs()).toISOString() } = asked
       const accounts = [...covers, ...(account === undefined ? [] : [account])]
       const sent = { since: from, until, accounts, figures, ...(costDecimals !== undefined && { costDecimals }) }

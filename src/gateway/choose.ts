@@ -3,7 +3,7 @@ import type { Condition, Meter, Slot } from '../coordination/coordinator.ts'
 import { Fault } from '../lib/fault.ts'
 import { type Candidate, hasRoom, type Readiness, readinessOf, restsFromModel, restsUntilMs, whyNot } from '../upstreams/account.ts'
 import { aged, withoutProbe, withProbe } from '../upstreams/rest.ts'
-import { isSlow, leastBad, leastLoaded } from '../upstreams/select.ts'
+import { leastBad, leastLoaded, muchFaster } from '../upstreams/select.ts'
 import type { Admission } from './admit.ts'
 import { authenticateAgain } from './authenticate.ts'
 import { beside, sureSlot } from './beside.ts'
@@ -87,11 +87,12 @@ export class Chooser {
   }
 
   #forThisCall({ account }: Server, condition: Condition): Condition {
-    const { clock, settings } = this.#parts
-    const now = aged(condition, clock.nowMs(), settings.recordHalfLifeMs)
+    const { clock } = this.#parts
     const untilMs = this.#overRate.get(account.id)
-    if (untilMs !== undefined && untilMs <= clock.nowMs()) this.#overRate.delete(account.id)
-    return untilMs === undefined || untilMs <= clock.nowMs() ? now : { ...now, restingUntilMs: Math.max(now.restingUntilMs, untilMs) }
+    if (untilMs === undefined) return condition
+    if (untilMs > clock.nowMs()) return { ...condition, restingUntilMs: Math.max(condition.restingUntilMs, untilMs) }
+    this.#overRate.delete(account.id)
+    return condition
   }
 
   /** The account whose prompt cache is warm; if it is only full, a short wait for it is worth the while. */
@@ -104,7 +105,9 @@ export class Chooser {
     const warm = candidates.find(({ account }) => account.id === accountId)
     if (warm === undefined) return undefined
     const others = candidates.filter(other => other !== warm && readinessOf(other, clock.nowMs()) === 'free')
-    if (isSlow(warm, others)) return undefined
+    // By what was measured, however long ago: aged, whoever idles would look ever faster than the one that works.
+    const faster = leastLoaded(muchFaster(warm, others), this.#parts.chance)
+    if (faster !== undefined) return this.#take(faster, 'free')
     const readiness = readinessOf(warm, clock.nowMs())
     if (readiness === 'free') return this.#take(warm, readiness)
     if (readiness !== 'full') return undefined
@@ -115,8 +118,10 @@ export class Chooser {
     return waited === 'again' ? undefined : waited
   }
 
-  async #free(candidates: readonly Candidate[]): Promise<Chosen | 'again' | undefined> {
-    const nowMs = this.#parts.clock.nowMs()
+  async #free(measured: readonly Candidate[]): Promise<Chosen | 'again' | undefined> {
+    const { clock, settings } = this.#parts
+    const nowMs = clock.nowMs()
+    const candidates = measured.map(one => ({ ...one, condition: aged(one.condition, nowMs, settings.recordHalfLifeMs) }))
     const ready = new Map(candidates.map(candidate => [candidate, readinessOf(candidate, nowMs)]))
     const of = (...wanted: Readiness[]) => candidates.filter(candidate => wanted.includes(ready.get(candidate)!))
     const best = leastLoaded(of('free', 'probe'), this.#parts.chance) ?? (await this.#leastBad(of('circuit').filter(hasRoom)))

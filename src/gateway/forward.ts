@@ -41,6 +41,8 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
   let isRepeated = false
 
   for (let tries = 0; tries <= settings.switchesMax; tries += 1) {
+    // Gone while its hold was placed, or while something else was asked that no leaving ends: nobody waits for an answer.
+    if (client.hasLeft) throw client.left.reason
     let chosen = await chooser.next()
     if ('why' in chosen) {
       if (last === undefined) throw unavailable(chosen.why, chosen.restEndsInMs)
@@ -162,9 +164,11 @@ export async function judge(
 }
 
 /** A whole answer is a success; of a stream only its end will tell. */
-function begun(condition: Condition, { kind }: Beginning, { attempt, row }: Pick<Tried, 'attempt' | 'row'>): Condition {
-  if (kind === 'refusal') return afterNothing(condition, row.beganAtMs)
-  if (kind === 'json') return afterAnswer(condition, row.beganAtMs)
+function begun(condition: Condition, beginning: Beginning, { attempt, row }: Pick<Tried, 'attempt' | 'row'>): Condition {
+  if (beginning.kind === 'refusal') return afterNothing(condition, row.beganAtMs)
+  if (beginning.kind === 'json') return afterAnswer(condition, row.beganAtMs)
+  // To refuse a call takes no time, and says nothing of how long an answer would.
+  if (beginning.kind === 'stream' && beginning.isRefusal) return condition
   return afterFirstEvent(condition, attempt.firstEventMs ?? 0)
 }
 

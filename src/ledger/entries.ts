@@ -1,6 +1,7 @@
 import type { Clock } from '../lib/clock.ts'
 import { newId } from '../lib/id.ts'
 import { type Database, type Row, type Step, statement } from '../storage/database.ts'
+import { balanceMost } from './money.ts'
 
 /** An unchanging line of the ledger. A wallet's balance is the sum of its entries. */
 export interface Entry {
@@ -33,11 +34,12 @@ export interface Posting {
 
 /**
  * `repeated`: the same posting was made before, and has no second effect.
- * `short`: the money is not there, or is held. `reference_used`: for something else. `wallet_unknown`: no such wallet.
+ * `short`: the money is not there, or is held. `full`: the balance would be more than `balanceMost`.
+ * `reference_used`: for something else. `wallet_unknown`: no such wallet.
  */
 export type Posted =
   | { readonly balance: bigint; readonly repeated: boolean }
-  | { readonly refused: 'short' | 'reference_used' | 'wallet_unknown' }
+  | { readonly refused: 'short' | 'full' | 'reference_used' | 'wallet_unknown' }
 
 export interface EntryPage {
   readonly entries: readonly Entry[]
@@ -50,7 +52,7 @@ export function openWalletStep(walletId: string, userId: string): Step {
   return { statement: insertWallet, values: [walletId, userId] }
 }
 
-/** Guards: `posted_already` (or no such wallet), `short`. The second step returns the new `balance`. For a redeemed code beside its own steps. */
+/** Guards: `posted_already` (or no such wallet), then `short` or `walletFull`. The second step returns the new `balance`. For a redeemed code beside its own steps. */
 export function postSteps(direction: 'credit' | 'debit', posting: Posting, nowMs: number): readonly Step[] {
   const { walletId, reference, reason, author, kind = direction } = posting
   if (posting.amount <= 0n) throw new Error(`A ${direction} must be above zero, not ${posting.amount}.`)
@@ -62,9 +64,12 @@ export function postSteps(direction: 'credit' | 'debit', posting: Posting, nowMs
       rows: 1,
       otherwise: 'posted_already',
     },
-    { statement: moveBalance, values: [walletId, amount], rows: 1, otherwise: 'short' },
+    { statement: moveBalance, values: [walletId, amount], rows: 1, otherwise: direction === 'credit' ? walletFull : 'short' },
   ]
 }
+
+/** A guard that is a sentence: who redeems a code is told so. */
+export const walletFull = 'The balance would be more than 9000000000 USD, which is the most that a wallet can have.'
 
 /** Adds or takes, once by (kind, reference). Takes nothing that is held, and nothing below zero. */
 export async function post(
@@ -76,6 +81,7 @@ export async function post(
   const committed = await database.commit(postSteps(direction, posting, clock.nowMs()), 'synced')
   if (committed.done) return { balance: committed.rows[1]![0]!.balance as bigint, repeated: false }
   if (committed.guard === 'short') return { refused: 'short' }
+  if (committed.guard === walletFull) return { refused: 'full' }
   const [wallet] = await database.read(readBalance, [posting.walletId])
   if (wallet === undefined) return { refused: 'wallet_unknown' }
   const [found] = await database.read(readEntry, [posting.kind ?? direction, posting.reference])
@@ -126,9 +132,8 @@ const insertWallet = statement('insert into wallets (id, user_id, balance, held)
 const insertEntry = statement(`insert into entries (id, wallet_id, kind, reference, amount, reason, author, created_at)
   select $2, id, $3, $4, $5, $6, $7, $8 from wallets where id = $1 on conflict (kind, reference) do nothing`)
 
-const moveBalance = statement(
-  'update wallets set balance = balance + $2 where id = $1 and ($2 > 0 or balance - held + $2 >= 0) returning balance',
-)
+const moveBalance = statement(`update wallets set balance = balance + $2
+  where id = $1 and ${balanceMost} - balance >= $2 and ($2 > 0 or balance - held + $2 >= 0) returning balance`)
 
 const readBalance = statement('select balance from wallets where id = $1')
 const readEntry = statement('select wallet_id, amount from entries where kind = $1 and reference = $2')

@@ -1,4 +1,4 @@
-import { divideUp } from './money.ts'
+import { callMost, divideUp } from './money.ts'
 import { dearestInput, type Multiplier, type PriceVersion, perMillion } from './price.ts'
 
 /** What is known of a call before it is sent. */
@@ -97,7 +97,8 @@ function dearestOf(costs: readonly bigint[]): bigint {
   return costs.reduce((most, cost) => (cost > most ? cost : most), 0n)
 }
 
-/** From nano-dollars × 10⁶ to nano-dollars. */
+/** From nano-dollars × 10⁶ to nano-dollars, and no more than a call can be charged: a client may name any ceiling. */
 function scaled(cost: bigint, { units, scale }: Multiplier): bigint {
-  return divideUp(cost * units, perMillion * 10n ** BigInt(scale))
+  const nanos = divideUp(cost * units, perMillion * 10n ** BigInt(scale))
+  return nanos < callMost ? nanos : callMost
 }

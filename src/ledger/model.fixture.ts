@@ -108,7 +108,7 @@ function settled(model: Model, call: ModelCall | undefined, { call: number, cost
   if (call === undefined || call.state === 'settled' || call.state === 'released') return undefined
   const charged = least(cost, heldBy(call) + freeFor(model, call.payer, call.beganAtMs))
   model.calls.set(number, { ...call, state: 'settled', settled: charged })
-  return { charged }
+  return { charged, isLate: call.state !== 'held' }
 }
 
 /** Of this one a power cut has left nothing but the journal's line. */

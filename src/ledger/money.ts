@@ -1,6 +1,14 @@
 /** Money is integers of nano-dollars (10⁻⁹ USD). Decimal text at every edge, floats nowhere. */
 export const nanosPerDollar = 1_000_000_000n
 
+// The books keep an amount in 64 bits: up to 9.2 billion USD. Beyond that one engine refuses it, and the other makes a float of it.
+
+/** No call holds or costs more, in nano-dollars: a million USD. Whatever comes to more is an upstream's slip or a client's whim. */
+export const callMost = 1_000_000n * nanosPerDollar
+
+/** Nothing is added to a balance beyond this, in nano-dollars: nine billion USD. What is given back still fits above it. */
+export const balanceMost = 9_000_000_000n * nanosPerDollar
+
 /** `units` × 10^−`scale`, exactly as it was written. */
 export interface Decimal {
   readonly units: bigint

@@ -1,4 +1,4 @@
-import { type Decimal, divideHalfUp } from './money.ts'
+import { callMost, type Decimal, divideHalfUp } from './money.ts'
 
 /** Tokens and hosted tools of one answer, by kind. `input` includes cached and written; `output` includes reasoning. */
 export interface Usage {
@@ -164,10 +164,11 @@ export function hasTier(line: PriceVersion, served: string): boolean {
  * What this usage costs, in nano-dollars, rounded half up once, at the very end.
  *
  * `cacheWriteTokens` is all that was written to the cache, `cacheWrite12hTokens` the part of it kept for twelve hours; each
- * is billed at its own rate *instead of* the input rate. Reasoning is output. A tool without a price is free.
+ * is billed at its own rate *instead of* the input rate. Reasoning is output. A tool without a price is free. Never more than `callMost`.
  */
 export function costOf(usage: Usage, price: PriceVersion, multiplier: Multiplier): bigint {
-  return divideHalfUp(exactCost(usage, price) * multiplier.units, perMillion * 10n ** BigInt(multiplier.scale))
+  const cost = divideHalfUp(exactCost(usage, price) * multiplier.units, perMillion * 10n ** BigInt(multiplier.scale))
+  return cost < callMost ? cost : callMost
 }
 
 /**

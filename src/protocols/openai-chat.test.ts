@@ -31,7 +31,13 @@ describe('a call', () => {
     [{ stream_options: null }, { showsUsage: false }],
     [{ max_tokens: 5 }, { maxOutputTokens: 5 }],
     [{ max_tokens: 5, max_completion_tokens: 7 }, { maxOutputTokens: 7 }],
+    [{ max_tokens: 7, max_completion_tokens: 5 }, { maxOutputTokens: 7 }], // Which one counts is the server's choice.
+    [{ max_tokens: -1, max_completion_tokens: 5 }, { maxOutputTokens: undefined }], // To some servers -1 is no ceiling at all.
+    [{ max_tokens: 5, max_completion_tokens: '700' }, { maxOutputTokens: undefined }],
+    [{ max_tokens: 5, max_completion_tokens: null }, { maxOutputTokens: 5 }],
     [{ n: 3 }, { answers: 3 }],
+    [{ n: '50' }, { answers: 50 }], // Some servers take it.
+    [{ n: null }, { answers: 1 }],
     [{ n: 0 }, { answers: 1 }],
     [
       { service_tier: 'flex', prompt_cache_key: 'k' },
@@ -221,6 +227,7 @@ describe('a whole answer', () => {
       error: null,
     })
     expect(chat.readBody(Buffer.from('{"choices":[{"finish_reason":"length"}]}'))).toMatchObject({ status: 'incomplete', usage: null })
+    expect(chat.readBody(Buffer.from('{"choices":[],"usage":{"prompt_tokens":"7","completion_tokens":3}}')).usage).toBeNull()
     expect(() => chat.readBody(Buffer.from('[]'))).toThrow(AnswerUnreadable)
     expect(chat.textsOfBody(body)).toEqual(['Hello', '{}'])
   })

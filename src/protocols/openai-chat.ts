@@ -4,7 +4,7 @@ import { ceilingOf, isSaid, plainFacts, readCallBody, textOf } from './call-body
 import { sizeOf } from './input-size.ts'
 import { type Fields, isFields } from './json.ts'
 import { errorOf, parsedAnswer, renameModelInBody, textOr } from './openai-events.ts'
-import { countOf, fieldsOf } from './openai-usage.ts'
+import { areCounts, countOf, fieldsOf } from './openai-usage.ts'
 import type { AnswerAsked, AnswerFacts, AnswerStream, CallFacts, CallReading, EventRead, Protocol } from './protocol.ts'
 import { namesToFind, type ObjectScan, scanObject } from './scan.ts'
 import { type Cut, cut, fieldCuts, memberCut } from './splice.ts'
@@ -60,8 +60,9 @@ function readCall(body: Buffer): CallReading {
       ...place,
       model,
       stream: parsed.stream === true,
-      maxOutputTokens: ceilingOf(parsed.max_completion_tokens) ?? ceilingOf(parsed.max_tokens),
-      answers: ceilingOf(parsed.n) ?? 1,
+      maxOutputTokens: ceilingIn(parsed),
+      // As text too, because some servers take it so.
+      answers: ceilingOf(Number(parsed.n)) ?? 1,
       serviceTier: textOf(parsed.service_tier),
       hasSafetyIdentifier: isSaid(parsed.safety_identifier),
       hasHostedTools: isFields(parsed.web_search_options),
@@ -72,6 +73,12 @@ function readCall(body: Buffer): CallReading {
       mediaTokens: size.mediaTokens,
     },
   }
+}
+
+/** The greater of both, because which one counts is the server's choice; one that we cannot read may be no ceiling at all. */
+function ceilingIn({ max_completion_tokens: newer, max_tokens: older }: Fields): number | undefined {
+  const ceilings = [newer, older].filter(isSaid).map(ceilingOf)
+  return ceilings.length === 0 ? undefined : ceilings.reduce((a, b) => (a === undefined || b === undefined ? undefined : Math.max(a, b)))
 }
 
 /** Under whichever of its names the client says it; newer models know only the longer one. */
@@ -120,7 +127,7 @@ class ChatAnswer implements AnswerStream {
     if (isFields(fields.error)) return { kind: 'fails', bytes: raw, error: errorOf(fields.error) }
     this.#model = textOr(fields.model) ?? this.#model
     this.#tier = textOr(fields.service_tier) ?? this.#tier
-    if (isFields(fields.usage)) this.usageTold = usageOf(fields.usage)
+    if (isFields(fields.usage)) this.usageTold = usageOf(fields.usage) ?? this.usageTold
     const choices = choicesIn(fields)
     for (const { finish_reason: finish } of choices) this.#finish = textOr(finish) ?? this.#finish
     // The chunk that only tells the usage has no choices.
@@ -192,7 +199,8 @@ function choicesIn({ choices }: Fields): Fields[] {
 }
 
 /** Parts larger than their whole are cut down to it, as for responses. */
-function usageOf(usage: Fields): Usage {
+function usageOf(usage: Fields): Usage | null {
+  if (!areCounts([usage.prompt_tokens, usage.completion_tokens])) return null
   const inputTokens = countOf(usage.prompt_tokens)
   const outputTokens = countOf(usage.completion_tokens)
   const details = fieldsOf(usage.prompt_tokens_details)

@@ -28,5 +28,6 @@ test('the answer says what it used, under the client’s name', () => {
     '{"object":"list","data":[{"embedding":[0.10]}],"model":"upstream","usage":{"prompt_tokens":7,"total_tokens":7}}',
   )
   expect(embeddings.readBody(body)).toMatchObject({ status: 'completed', model: 'upstream', usage: { inputTokens: 7, outputTokens: 0 } })
+  expect(embeddings.readBody(Buffer.from('{"data":[],"usage":{"prompt_tokens":-7}}')).usage).toBeNull()
   expect(embeddings.renameInBody(body, 'e').toString()).toContain('"embedding":[0.10]}],"model":"e"')
 })

@@ -3,7 +3,7 @@ import { plainFacts, readCallBody } from './call-body.ts'
 import { sizeOf } from './input-size.ts'
 import { isFields } from './json.ts'
 import { errorOf, parsedAnswer, renameModelInBody, textOr } from './openai-events.ts'
-import { countOf } from './openai-usage.ts'
+import { areCounts, countOf } from './openai-usage.ts'
 import type { CallReading, Protocol } from './protocol.ts'
 import { namesToFind } from './scan.ts'
 import { spliceBody } from './splice.ts'
@@ -21,7 +21,7 @@ export const embeddings: Protocol = {
       responseId: null,
       model: textOr(model),
       serviceTier: null,
-      usage: isFields(usage) ? { ...noUsage, inputTokens: countOf(usage.prompt_tokens) } : null,
+      usage: isFields(usage) && areCounts([usage.prompt_tokens]) ? { ...noUsage, inputTokens: countOf(usage.prompt_tokens) } : null,
       itemIds: [],
       conversationId: null,
       error: isFields(error) ? errorOf(error) : null,

@@ -93,9 +93,11 @@ test.each<[string, object, object]>([
     { input_tokens: 5, input_tokens_details: null, output_tokens: 6, output_tokens_details: null },
     { inputTokens: 5, outputTokens: 6 },
   ],
-  ['nothing', {}, {}],
-  ['numbers that are none', { input_tokens: '5', output_tokens: 1.5 }, {}],
-  ['negative numbers', { input_tokens: -5, output_tokens: -1, input_tokens_details: { cached_tokens: -3 } }, {}],
+  [
+    'details that are no numbers of tokens',
+    { input_tokens: 5, output_tokens: 0, input_tokens_details: { cached_tokens: -3, cache_write_tokens: '2' }, output_tokens_details: 7 },
+    { inputTokens: 5 },
+  ],
   [
     'more cached than read',
     { input_tokens: 10, input_tokens_details: { cached_tokens: 12, cache_write_tokens: 1 } },
@@ -120,7 +122,10 @@ test.each<[string, object, object]>([
   expect(usage(fields)).toEqual({ ...none, ...expected })
 })
 
-test.each([undefined, null, 7, [], 'x'])('usage %j is no usage', value => {
+test.each([
+  ...[undefined, null, 7, [], 'x', {}, { input_tokens: null }, { total_tokens: 9 }],
+  ...[{ input_tokens: '5', output_tokens: 1 }, { input_tokens: 5, output_tokens: 1.5 }, { input_tokens: -5 }, { output_tokens: 1e300 }],
+])('usage %j is no usage', value => {
   expect(readAnswerBody(JSON.stringify({ usage: value })).usage).toBeNull()
 })
 
@@ -137,7 +142,7 @@ test.each<[string, object, object]>([
   ['tool usage without searches', { output: [search('search')], tool_usage: { image_gen: {} } }, { webSearches: 1 }],
   ['searches in files', { output: [{ type: 'file_search_call' }, { type: 'file_search_call' }, { type: 'message' }] }, { fileSearches: 2 }],
 ])('tools are counted by %s', (_, response, expected) => {
-  expect(usage({}, response)).toEqual({ ...none, ...expected })
+  expect(usage({ output_tokens: 0 }, response)).toEqual({ ...none, ...expected })
 })
 
 const response = {

@@ -2,13 +2,13 @@ import type { Usage } from '../ledger/price.ts'
 import { type Fields, isFields } from './json.ts'
 
 /**
- * The usage of a response object, or null when it has none. Servers leave details out, so what is missing
- * counts 0, and so does what is no whole number of zero or more. Cached and written tokens are parts of the input, 12-hour writes of
+ * The usage of a response object, or null when it has none, or says its tokens in a way that says nothing. Servers leave details out,
+ * so of those what is missing counts 0, and so does what is no whole number of zero or more. Cached and written tokens are parts of the input, 12-hour writes of
  * the written, reasoning of the output: a part larger than its whole is cut down to it, cached before written.
  */
 export function usageOf(response: Fields): Usage | null {
   const { usage } = response
-  if (!isFields(usage)) return null
+  if (!isFields(usage) || !areCounts([usage.input_tokens, usage.output_tokens])) return null
   const inputTokens = countOf(usage.input_tokens)
   const outputTokens = countOf(usage.output_tokens)
   const details = fieldsOf(usage.input_tokens_details)
@@ -31,9 +31,21 @@ function itemsOf({ output }: Fields, type: string): Fields[] {
   return Array.isArray(output) ? output.filter(item => isFields(item) && item.type === type) : []
 }
 
-export function countOf(value: unknown): number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : 0
+/**
+ * Whether a report says how many tokens there were: at least one of its totals is there, and none is nonsense. A report that does not
+ * is none, and the answer is estimated; taken for zeros, it would be free.
+ */
+export function areCounts(totals: readonly unknown[]): boolean {
+  const said = totals.filter(total => total !== undefined && total !== null)
+  return said.length > 0 && said.every(total => Number.isSafeInteger(total) && (total as number) >= 0)
 }
+
+export function countOf(value: unknown): number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? Math.min(value, countMost) : 0
+}
+
+/** No answer uses more of anything. Sums of what was reported must stay countable, whatever a server says. */
+const countMost = 1_000_000_000_000
 
 export function fieldsOf(value: unknown): Fields {
   return isFields(value) ? value : {}

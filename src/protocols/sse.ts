@@ -31,8 +31,14 @@ export class EventTooLarge extends Error {
   }
 }
 
-export function sseReader({ eventBytesMax = eventBytesMaxDefault }: { eventBytesMax?: number } = {}): SseReader {
-  return new Splitter(eventBytesMax)
+export interface SseReaderOptions {
+  readonly eventBytesMax?: number
+  /** Makes the buffers in which an event is put together whose bytes came in several chunks. */
+  readonly allocate?: (bytes: number) => Buffer
+}
+
+export function sseReader({ eventBytesMax = eventBytesMaxDefault, allocate = Buffer.allocUnsafe }: SseReaderOptions = {}): SseReader {
+  return new Splitter(eventBytesMax, new GrowingBytes(allocate))
 }
 
 /** The data lines of an event, joined by LF, without the field's name. */
@@ -84,15 +90,16 @@ const nothing = Buffer.alloc(0)
 class Splitter implements SseReader {
   readonly #eventBytesMax: number
   /** What came of the unfinished event in earlier chunks. */
-  readonly #carry = new GrowingBytes()
+  readonly #carry: GrowingBytes
   #lineIsEmpty = true
   /** The last chunk ended with a CR, which ended a line or the whole event; an LF may still belong to it. */
   #openCr: 'none' | 'line' | 'event' = 'none'
   #toEvent: OnEvent = () => {}
   #toComment: OnComment = () => {}
 
-  constructor(eventBytesMax: number) {
+  constructor(eventBytesMax: number, carry: GrowingBytes) {
     this.#eventBytesMax = eventBytesMax
+    this.#carry = carry
   }
 
   push(chunk: Buffer, onEvent: OnEvent, onComment: OnComment = () => {}): void {
@@ -219,13 +226,18 @@ const growBytesMin = 1024
 
 /** Bytes that come in pieces, joined in one growing buffer, so that each byte is copied about twice however small the pieces are. */
 class GrowingBytes {
-  #bytes = nothing
+  readonly #allocate: (bytes: number) => Buffer
+  #bytes: Buffer = nothing
   length = 0
+
+  constructor(allocate: (bytes: number) => Buffer) {
+    this.#allocate = allocate
+  }
 
   add(piece: Buffer): void {
     const length = this.length + piece.length
     if (length > this.#bytes.length) {
-      const larger = Buffer.allocUnsafe(Math.max(growBytesMin, this.#bytes.length * 2, length))
+      const larger = this.#allocate(Math.max(growBytesMin, this.#bytes.length * 2, length))
       this.#bytes.copy(larger, 0, 0, this.length)
       this.#bytes = larger
     }

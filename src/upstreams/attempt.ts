@@ -28,8 +28,8 @@ export interface AttemptParts {
 
 /** How an attempt began, or that it did not. */
 export type Beginning =
-  /** The first event is here; the rest comes by `pipe`. */
-  | { readonly kind: 'stream'; readonly status: number; readonly headers: Headers }
+  /** The first event is here; the rest comes by `pipe`. `isRefusal`: it says no more than what the client did wrong. */
+  | { readonly kind: 'stream'; readonly status: number; readonly headers: Headers; readonly isRefusal: boolean }
   /** The whole JSON answer, and what it says. */
   | { readonly kind: 'json'; readonly status: number; readonly headers: Headers; readonly body: Buffer; readonly facts: AnswerFacts }
   /** The client's own fault: status and body are relayed word for word. */
@@ -226,7 +226,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
       return false
     }
     this.#waitFor('stream_stalled', this.#settings.betweenBytesTimeoutMs)
-    this.#settleBeginning({ kind: 'stream', status: this.#status, headers: this.#headers })
+    this.#settleBeginning({ kind: 'stream', status: this.#status, headers: this.#headers, isRefusal: fault === 'client' })
     return true
   }
 

@@ -1,8 +1,8 @@
 import { type Decimal, divideUp, parseDecimal } from '../ledger/money.ts'
-import { costOf, type PriceBook, type PriceVersion, type Usage } from '../ledger/price.ts'
+import { costOf, type PriceBook, type PriceVersion } from '../ledger/price.ts'
 import { type Database, type Row, statement } from '../storage/database.ts'
 import type { Ended } from './record.ts'
-import { dayMs, firstIdOf, idSlackMs } from './report.ts'
+import { dayMs, firstIdOf, idSlackMs, usageOf } from './report.ts'
 
 /** Money is nano-dollars as the upstream asks them: the price of the usage, without any group's multiplier. */
 export interface Amounts {
@@ -134,19 +134,6 @@ function plus(sum: Amounts, row: Row, version: PriceVersion | undefined): Amount
     cachedTokens: sum.cachedTokens + (row.cached_tokens as bigint),
     outputTokens: sum.outputTokens + (row.output_tokens as bigint),
     cost: sum.cost + (version === undefined ? 0n : costOf(usageOf(row), version, once)),
-  }
-}
-
-function usageOf(row: Row): Usage {
-  return {
-    inputTokens: Number(row.input_tokens),
-    cachedTokens: Number(row.cached_tokens),
-    cacheWriteTokens: Number(row.cache_write_tokens),
-    cacheWrite12hTokens: Number(row.cache_write_12h_tokens),
-    outputTokens: Number(row.output_tokens),
-    reasoningTokens: Number(row.reasoning_tokens),
-    webSearches: Number(row.web_searches),
-    fileSearches: Number(row.file_searches),
   }
 }
 

@@ -3,10 +3,9 @@ import { heldCall, manualClock, openBooks, userSteps } from '../ledger/books.fix
 import { openLedger } from '../ledger/ledger.ts'
 import { lateSettleSteps, type Settle, settleSteps } from '../ledger/steps.ts'
 import { openSqlite } from '../storage/sqlite.ts'
+import { refusal, startMs } from './record.fixture.ts'
 import { type AttemptRow, type CallRow, callSteps, noUsage } from './record.ts'
 import { callById, listCalls } from './report.ts'
-
-const startMs = Date.UTC(2026, 9, 1)
 
 test('a call and its attempts come back as they were written', async () => {
   await using books = await openBooks(openSqlite)
@@ -122,25 +121,6 @@ async function openCall(database: Awaited<ReturnType<typeof openBooks>>['databas
   const settle: Settle = { callId: 'c', cost: 50n, atMs: startMs, funds, entryId: 'e' }
   const row: CallRow = { ...refusal('c'), ended: 'completed', fault: null, basis: 'reported', status: 200, held: 30n, cost: 50n }
   return { ledger, settle, row }
-}
-
-function refusal(id: string): CallRow {
-  return {
-    ...{ id, userId: 'u', keyId: 'k', groupId: null, accountId: null, path: '/v1/responses', stream: false, requestedModel: null },
-    ...{ servedModel: null, tier: null, priceId: null, status: 429, ended: 'refused', fault: 'money_short', basis: 'none', usage: noUsage },
-    ...{
-      held: 0n,
-      cost: 0n,
-      uncollectedWhy: null,
-      attempts: 0,
-      lineMs: 0,
-      firstTokenMs: null,
-      durationMs: 1,
-      address: '192.0.2.1',
-      userAgent: null,
-    },
-    ...{ instructionsAdded: false, outputLoweredTo: null, upstreamRequestId: null, beganAtMs: startMs },
-  }
 }
 
 function attempt(callId: string, number: number, given: Partial<AttemptRow>): AttemptRow {

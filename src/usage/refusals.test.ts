@@ -2,11 +2,9 @@ import { expect, test } from 'vitest'
 import { manualClock, openBooks } from '../ledger/books.fixture.ts'
 import { type Committed, type Database, DatabaseAway, type Step } from '../storage/database.ts'
 import { openSqlite } from '../storage/sqlite.ts'
-import { type CallRow, noUsage } from './record.ts'
+import { refusal, startMs } from './record.fixture.ts'
 import { flushAfterMs, flushRows, openRecorder, waitingRowsMax } from './refusals.ts'
 import { listCalls } from './report.ts'
-
-const startMs = Date.UTC(2026, 9, 1)
 
 test('refusals are written together, a little later', async () => {
   await using books = await openBooks(openSqlite)
@@ -112,24 +110,5 @@ async function countOf(database: Database): Promise<number> {
     count += page.calls.length
     if (page.cursor === null) return count
     cursor = page.cursor
-  }
-}
-
-function refusal(id: string): CallRow {
-  return {
-    ...{ id, userId: 'u', keyId: 'k', groupId: null, accountId: null, path: '/v1/responses', stream: false, requestedModel: null },
-    ...{ servedModel: null, tier: null, priceId: null, status: 429, ended: 'refused', fault: 'money_short', basis: 'none', usage: noUsage },
-    ...{
-      held: 0n,
-      cost: 0n,
-      uncollectedWhy: null,
-      attempts: 0,
-      lineMs: 0,
-      firstTokenMs: null,
-      durationMs: 1,
-      address: '192.0.2.1',
-      userAgent: null,
-    },
-    ...{ instructionsAdded: false, outputLoweredTo: null, upstreamRequestId: null, beganAtMs: startMs },
   }
 }

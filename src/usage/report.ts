@@ -1,3 +1,4 @@
+import type { Usage } from '../ledger/price.ts'
 import { type Refund, readRefund } from '../ledger/refund.ts'
 import { type Database, type Row, statement, type Value } from '../storage/database.ts'
 import type { AttemptRow, Basis, CallRow, Ended, UncollectedWhy } from './record.ts'
@@ -157,16 +158,7 @@ function toCall(row: Row): Call {
     ended: row.ended as Ended,
     fault: row.fault as string | null,
     basis: row.basis as Basis,
-    usage: {
-      inputTokens: Number(row.input_tokens),
-      cachedTokens: Number(row.cached_tokens),
-      cacheWriteTokens: Number(row.cache_write_tokens),
-      cacheWrite12hTokens: Number(row.cache_write_12h_tokens),
-      outputTokens: Number(row.output_tokens),
-      reasoningTokens: Number(row.reasoning_tokens),
-      webSearches: Number(row.web_searches),
-      fileSearches: Number(row.file_searches),
-    },
+    usage: usageOf(row),
     held: row.held as bigint,
     cost: row.cost as bigint,
     uncollected: row.uncollected as bigint,
@@ -181,6 +173,20 @@ function toCall(row: Row): Call {
     outputLoweredTo: numberOrNull(row.output_lowered_to),
     upstreamRequestId: row.upstream_request_id as string | null,
     beganAtMs: Number(row.began_at),
+  }
+}
+
+/** Of a row with the columns of a call's usage. */
+export function usageOf(row: Row): Usage {
+  return {
+    inputTokens: Number(row.input_tokens),
+    cachedTokens: Number(row.cached_tokens),
+    cacheWriteTokens: Number(row.cache_write_tokens),
+    cacheWrite12hTokens: Number(row.cache_write_12h_tokens),
+    outputTokens: Number(row.output_tokens),
+    reasoningTokens: Number(row.reasoning_tokens),
+    webSearches: Number(row.web_searches),
+    fileSearches: Number(row.file_searches),
   }
 }
 

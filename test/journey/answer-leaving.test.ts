@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { makeGroup } from '../../src/directory/groups.ts'
+import type { Database } from '../../src/storage/database.ts'
 import { type OpenStream, openStream, send, type Target } from '../client.ts'
 import { gauge, openWorld, until, type World } from '../world.ts'
 import { controlledBooks } from './controlled.ts'
@@ -44,6 +45,28 @@ test('the user’s slot is free at once, while the account’s slot and the mone
     status: 200n,
     cost: world.sim.invoice[0]!.costNanos,
   })
+})
+
+test('a call whose client leaves while its money is set aside is sent to nobody', async () => {
+  const placing = Promise.withResolvers<void>()
+  const wrapDatabase = (database: Database): Database => ({
+    ...database,
+    async commit(steps, durability) {
+      if (steps.some(({ statement }) => statement.sql.includes('insert into holds'))) await placing.promise
+      return database.commit(steps, durability)
+    },
+  })
+  await using world = await openWorld({ adapters: { wrapDatabase } })
+  const running = () => gauge(world, 'headgate_calls_running')
+  const stream = openStream(world)
+  stream.begun.catch(() => {}) // It leaves.
+  await until(async () => (await running()) === 1, 'the call has no slot')
+  stream.leave()
+  await until(async () => (await running()) === 0, 'the user’s slot is not given back')
+  placing.resolve()
+  await world.quiet()
+  expect(await world.attempts()).toEqual([])
+  expect((await world.rows())[0]).toMatchObject({ ended: 'client_left', attempts: 0n, cost: 0n })
 })
 
 test('a call whose client left before any status has 499 on its row', async () => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { type Condition, calm } from '../../src/coordination/coordinator.ts'
-import { type Asked, send } from '../client.ts'
+import { type Asked, openStream, send } from '../client.ts'
 import { inPoolLine, openWorld, type World } from '../world.ts'
 
 /** SPEC 1.5, second: a session stays with the account whose prompt cache is warm, as long as that is worth it. */
@@ -112,6 +112,38 @@ test.for(reasons)('a session leaves an account that %s, and does not come back',
   await coordinator.change(one!.id, () => calm)
   await send(world, inSession('s'))
   expect(keys(world)).toEqual(['up-a1', 'up-a2', 'up-a2'])
+  await world.quiet()
+})
+
+test('a session stays where answers take seconds, though another account took as long when it was last used', async () => {
+  await using world = await openWorld({ accounts: [{}, {}] })
+  const { coordinator } = world.headgate.gateway
+  const [one, two] = world.accounts
+  await send(world, inSession('s'))
+  await coordinator.change(one!.id, before => ({ ...before, firstEventMs: 3_000 }))
+  await coordinator.change(two!.id, before => ({ ...before, firstEventMs: 2_500 })) // Unused for ever so long.
+  await send(world, inSession('s'))
+  expect(keys(world)).toEqual(['up-a1', 'up-a1'])
+  await world.quiet()
+})
+
+test('a session leaves for the account that is faster, not for one that is even slower', async () => {
+  await using world = await openWorld({ accounts: [{}, {}, {}] })
+  const { coordinator } = world.headgate.gateway
+  await send(world, inSession('s'))
+  for (const [n, firstEventMs] of [3_000, 9_000, 200].entries())
+    await coordinator.change(world.accounts[n]!.id, before => ({ ...before, firstEventMs }))
+  await send(world, inSession('s'))
+  expect(keys(world)).toEqual(['up-a1', 'up-a3'])
+  await world.quiet()
+})
+
+test('how soon a call is refused within a stream says nothing of how fast its account is', async () => {
+  await using world = await openWorld()
+  world.sim.script({}, { errorFirst: true, failure: { code: 'invalid_prompt' } })
+  await using open = openStream(world)
+  expect((await open.rest()).at(-1)?.type).toBe('response.failed')
+  expect((await world.conditions())[0]).toMatchObject({ firstEventMs: null, failures: 0 })
   await world.quiet()
 })
 
