@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { redisProgram } from '../../test/redis-server.ts'
 import { until } from '../../test/world.ts'
@@ -175,5 +176,110 @@ describe.skipIf(redisProgram === undefined)('several gateways on one Redis', () 
     expect(isIn).toBe(false)
     await give(ofOne)
     await third
+  })
+
+  test('three gateways and whatever comes and goes: nobody over a limit, nobody waits who need not, nothing is left', async () => {
+    const act = fc.record({
+      what: fc.constantFrom('enter', 'enter', 'wait', 'wait', 'give', 'leave'),
+      node: fc.nat(2),
+      user: fc.constantFrom('u', 'v'),
+      account: fc.constantFrom('a', 'b'),
+      which: fc.nat(20),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(act, { maxLength: 60 }), async acts => {
+        await bed.clear()
+        const nodes = await Promise.all([bed.open(), bed.open(), bed.open()])
+        const running: { readonly of: string; readonly slot: Slot }[] = []
+        const waiting = new Map<AbortController, string>()
+        const note = (of: string, leaving: AbortController, got: Promise<{ of: string; slot: Slot }>) => {
+          waiting.set(leaving, of)
+          const over = () => waiting.delete(leaving)
+          got.then(granted => over() && running.push(granted), over)
+        }
+        const of = (what: string) => running.filter(one => one.of === what).length
+        for (const { what, node, user, account, which } of acts) {
+          const lines = nodes[node]!
+          const leaving = new AbortController()
+          if (what === 'enter') {
+            const got = lines.enter(caller(3, user), leaving.signal)
+            note(
+              user,
+              leaving,
+              got.then(slot => ({ of: user, slot })),
+            )
+          } else if (what === 'wait') {
+            const got = lines.wait(entry(user, [{ accountId: account, slots: 2 }]), leaving.signal)
+            note(
+              account,
+              leaving,
+              got.then(({ slot }) => ({ of: account, slot })),
+            )
+          } else if (what === 'give') {
+            const [given] = running.splice(which % Math.max(1, running.length), 1)
+            if (given) await give(given.slot)
+          } else {
+            ;[...waiting.keys()].at(which % Math.max(1, waiting.size))?.abort(new Error('gone'))
+          }
+          await allSettled(...nodes)
+          for (const user of ['u', 'v']) expect(of(user)).toBeLessThanOrEqual(3)
+          for (const account of ['a', 'b']) expect(of(account)).toBeLessThanOrEqual(2)
+          for (const what of waiting.values()) expect(of(what)).toBe('uv'.includes(what) ? 3 : 2)
+        }
+        for (const leaving of waiting.keys()) leaving.abort(new Error('gone'))
+        for (const { slot } of running) await give(slot)
+        await allSettled(...nodes)
+        expect(await bed.redis.keys('hg:{user:*')).toEqual([])
+        expect((await bed.redis.keys('hg:{pools}:*')).filter(key => !/:(account:.|turn)$/.test(key))).toEqual([])
+      }),
+      { numRuns: 40 },
+    )
+  })
+
+  /** Nothing that is published reaches anybody, until it is undone. */
+  async function deafen(): Promise<() => Promise<unknown>> {
+    const [, before = ''] = (await bed.redis.config('GET', 'maxclients')) as string[]
+    const clients = String(await bed.redis.client('LIST'))
+      .trim()
+      .split('\n')
+    await bed.redis.config('SET', 'maxclients', clients.filter(client => !/ sub=[1-9]/.test(client)).length)
+    await bed.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    return () => bed.redis.config('SET', 'maxclients', before)
+  }
+
+  test('a slot whose notification is lost is found by asking', async () => {
+    const [one, other] = await two()
+    const slot = await one.enter(caller(1), patient)
+    const account = await one.take(a)
+    const next = other.enter(caller(1), patient)
+    const nextAccount = other.wait(entry('v'), patient)
+    await settled(other)
+    const hearAgain = await deafen()
+    await give(slot)
+    await give(account!)
+    await Promise.all([next, nextAccount])
+    await hearAgain()
+    expect(other.isAlone).toBe(false)
+  })
+
+  test('a change of the directory is heard of by all others, also when the notification is lost, and tried again when reading fails', async () => {
+    const [one, other] = await two()
+    let read = 0
+    let isFailing = false
+    other.onAnnounced(async () => {
+      read += 1
+      if (isFailing) throw new Error('the books are away')
+    })
+    await one.announce()
+    await until(() => read === 1, 'it is not heard of')
+    isFailing = true
+    await one.announce()
+    await until(() => read === 2, 'it is not heard of')
+    isFailing = false
+    await until(() => read === 3, 'it is not tried again')
+    const hearAgain = await deafen()
+    await one.announce()
+    await until(() => read === 4, 'it is never asked')
+    await hearAgain()
   })
 })

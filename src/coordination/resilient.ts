@@ -118,16 +118,18 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
     return this.#onOneSide(side => (side ?? this.#alone).session(key, ttlMs))
   }
 
-  bindSession(key: string, accountId: string, ttlMs: number): Promise<void> {
-    return this.#onOneSide(side => (side ?? this.#alone).bindSession(key, accountId, ttlMs))
+  /** Nobody waits for that to be heard: whoever asks next, asks after it. */
+  async bindSession(key: string, accountId: string, ttlMs: number): Promise<void> {
+    unwaited(this.#onOneSide(side => (side ?? this.#alone).bindSession(key, accountId, ttlMs)))
   }
 
   spend(meters: readonly Meter[]): ReturnType<Coordinator['spend']> {
     return this.#onOneSide(side => side?.spend(meters) ?? this.#alone.spend(metersShare(meters, this.#parts.nodes())))
   }
 
-  correct(meters: readonly Meter[]): Promise<void> {
-    return this.#onOneSide(side => side?.correct(meters) ?? this.#alone.correct(metersShare(meters, this.#parts.nodes())))
+  /** Nobody waits for that to be heard. */
+  async correct(meters: readonly Meter[]): Promise<void> {
+    unwaited(this.#onOneSide(side => side?.correct(meters) ?? this.#alone.correct(metersShare(meters, this.#parts.nodes()))))
   }
 
   linesNow(): LinesNow {
@@ -267,6 +269,11 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
     this.#slots += 1
     return `${this.#parts.process}:${this.#slots}`
   }
+}
+
+/** It fails only when Redis is away, and is then done alone; that is told where it is noticed. */
+function unwaited(work: Promise<unknown>): void {
+  work.catch(() => {})
 }
 
 function saysNothing({ taken, lastUsedMs, ...rest }: Condition): boolean {

@@ -51,8 +51,9 @@ export class Chooser {
   /** An account not yet tried, with its slot, at once or after standing in the pool's line. */
   async next(): Promise<Chosen | Nobody> {
     for (;;) {
-      const candidates = await this.#candidates()
-      const chosen = (await this.#sticky(candidates)) ?? (await this.#free(candidates)) ?? (await this.#inLine(candidates))
+      // Asked together, so that a coordinator that is far away is waited for once.
+      const [candidates, warmId] = await Promise.all([this.#candidates(), this.#warm()])
+      const chosen = (await this.#sticky(candidates, warmId)) ?? (await this.#free(candidates)) ?? (await this.#inLine(candidates))
       if (chosen === 'again') continue
       if (chosen !== undefined) this.#tried.add(chosen.server.account.id)
       return chosen ?? this.#nobody(await this.#candidates('tried too'))
@@ -95,14 +96,20 @@ export class Chooser {
     return condition
   }
 
-  /** The account whose prompt cache is warm; if it is only full, a short wait for it is worth the while. */
-  async #sticky(candidates: readonly Candidate[]): Promise<Chosen | undefined> {
-    if (this.sessionKey === undefined || this.#stickyAsked || this.#admission.boundTo !== undefined) return undefined
-    this.#stickyAsked = true
-    const { coordinator, settings, clock } = this.#parts
+  /** The account whose prompt cache is warm. It is asked for once. */
+  async #warm(): Promise<string | undefined> {
     const key = this.sessionKey
-    const accountId = await beside('finding a session', this.#parts.log, () => coordinator.session(key, settings.sessionTtlMs))
-    const warm = candidates.find(({ account }) => account.id === accountId)
+    if (key === undefined || this.#stickyAsked || this.#admission.boundTo !== undefined) return undefined
+    this.#stickyAsked = true
+    const { coordinator, settings, log } = this.#parts
+    return beside('finding a session', log, () => coordinator.session(key, settings.sessionTtlMs))
+  }
+
+  /** If the warm account is only full, a short wait for it is worth the while. */
+  async #sticky(candidates: readonly Candidate[], warmId: string | undefined): Promise<Chosen | undefined> {
+    if (warmId === undefined) return undefined
+    const { settings, clock } = this.#parts
+    const warm = candidates.find(({ account }) => account.id === warmId)
     if (warm === undefined) return undefined
     const others = candidates.filter(other => other !== warm && readinessOf(other, clock.nowMs()) === 'free')
     // By what was measured, however long ago: aged, whoever idles would look ever faster than the one that works.

@@ -63,7 +63,10 @@ class RedisWire implements Wire {
     this.#ears = ears
     this.#options = options
     redis.on('close', () => this.#away(new RedisAway('the connection to Redis was closed')))
-    redis.on('ready', options.onReady)
+    redis.on('ready', () => {
+      this.#load()
+      options.onReady()
+    })
     ears.on('ready', () => void this.#subscribe())
     ears.on('message', (channel: string, message: string) => this.#listeners.get(channel)?.(message))
     // Why a connection failed is told by the operation that failed with it; without a listener it would end the program.
@@ -107,6 +110,11 @@ class RedisWire implements Wire {
     this.#isClosed = true
     this.#redis.disconnect()
     this.#ears.disconnect()
+  }
+
+  /** Before anything else on a new connection: a script that has to be sent anew is overtaken by those that come after it. */
+  #load(): void {
+    for (const { text } of Object.values(scripts)) this.#redis.script('LOAD', text).catch(() => {}) // Then it is sent when it is used.
   }
 
   async #subscribe(): Promise<void> {
