@@ -169,7 +169,7 @@ describe.each(engines)('users’ lines, $name', ({ open, runs }) => {
       which: fc.nat(20),
     })
     await fc.assert(
-      fc.asyncProperty(fc.array(act, { maxLength: 60 }), async acts => {
+      fc.asyncProperty(fc.array(act, { maxLength: 60, size: 'max' }), async acts => {
         const lines = await open(manualClock(0))
         const running: { readonly user: string; readonly key: string; readonly slot: Slot }[] = []
         const waiting = new Map<AbortController, { readonly user: string; readonly key: string }>()

@@ -187,7 +187,7 @@ describe.skipIf(redisProgram === undefined)('several gateways on one Redis', () 
       which: fc.nat(20),
     })
     await fc.assert(
-      fc.asyncProperty(fc.array(act, { maxLength: 60 }), async acts => {
+      fc.asyncProperty(fc.array(act, { maxLength: 60, size: 'max' }), async acts => {
         await bed.clear()
         const nodes = await Promise.all([bed.open(), bed.open(), bed.open()])
         const running: { readonly of: string; readonly slot: Slot }[] = []
@@ -232,7 +232,7 @@ describe.skipIf(redisProgram === undefined)('several gateways on one Redis', () 
         expect(await bed.redis.keys('hg:{user:*')).toEqual([])
         expect((await bed.redis.keys('hg:{pools}:*')).filter(key => !/:(account:.|turn)$/.test(key))).toEqual([])
       }),
-      { numRuns: 40 },
+      { numRuns: 60 },
     )
   })
 
