@@ -162,7 +162,7 @@ function endOf(request: HoldRequest): CallEnd {
   const asked = { userId, keyId, groupId, path, stream, address, requestedModel: model, beganAtMs, userAgent: 'OpenAI/JS 6.49.0' }
   const served = { accountId: 'account-1', servedModel: model, tier: 'default', priceId: 'price-1', upstreamRequestId }
   const times = { lineMs: 0, firstTokenMs: 412, durationMs: 3_120 }
-  const changes = { instructionsAdded: false, outputLoweredTo: null }
+  const changes = { instructionsAdded: false, outputLoweredTo: null, repaired: null }
   const money = { usage, held: want, cost, uncollectedWhy: null, attempts: 1 }
   const ending: Pick<CallRow, 'ended' | 'basis' | 'status' | 'fault'> = { ended: 'completed', basis: 'reported', status: 200, fault: null }
   const row: CallRow = { id: callId, ...asked, ...served, ...times, ...changes, ...money, ...ending }

@@ -20,8 +20,8 @@ export interface Hearing {
   leave(): void
 }
 
-/** Connects, and resolves once it is heard; rejects with what the upgrade was refused with. */
-export async function openHearing(sim: Sim, key = 'sk-1'): Promise<Hearing> {
+/** Connects to a scripted upstream or to a gateway, and resolves once it is heard; rejects with what the upgrade was refused with. */
+export async function openHearing(sim: Pick<Sim, 'url'>, key = 'sk-1'): Promise<Hearing> {
   const ws = new WebSocket(`${sim.url.replace('http', 'ws')}/v1/responses`, { headers: { authorization: `Bearer ${key}` } })
   const messages: Message[] = []
   const waiting = new Set<() => void>()

@@ -6,8 +6,11 @@ import type { Coordinator, LinesNow } from './coordination/coordinator.ts'
 import { openOwners } from './directory/owners.ts'
 import { openSeal, readSecretKey } from './directory/seal.ts'
 import { openDirectory } from './directory/snapshot.ts'
+import { AtOnce } from './gateway/at-once.ts'
+import { openBackground } from './gateway/background.ts'
 import { BodyBudget } from './gateway/body.ts'
 import { type CallEnd, openBooks } from './gateway/books.ts'
+import { openBrake } from './gateway/brake.ts'
 import { openDrain } from './gateway/drain.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import { keepLease } from './gateway/lease.ts'
@@ -30,6 +33,7 @@ import { migrations } from './storage/migrations/list.ts'
 import { openSqlite } from './storage/sqlite.ts'
 import { openEgress } from './upstreams/egress.ts'
 import { openOwnUsage } from './usage/own.ts'
+import { readPending } from './usage/pending.ts'
 import { openRecorder } from './usage/refusals.ts'
 
 /** A gateway that serves. */
@@ -72,8 +76,15 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   const closing = new AbortController()
   const opened = await openParts(settings, log, adapters, scope)
   const { database, inFlight, seal, parts } = opened
-  const gateway: Gateway = { ...parts, closing: closing.signal, drain: openDrain(settings, parts.clock, () => gateway) }
+  const gateway: Gateway = {
+    ...parts,
+    closing: closing.signal,
+    drain: openDrain(settings, parts.clock, () => gateway),
+    background: openBackground(settings, parts.clock, () => gateway),
+  }
   scope.use(await keepLease(gateway, settings))
+  scope.defer(() => gateway.background.close())
+  gateway.background.resume(await readPending(database)) // After the journal, which may have the end of some.
 
   let isStopping = false
   const needs = {
@@ -85,7 +96,7 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   const notReady = () => reasonsNotReady(database, gateway, isStopping)
   const troubles = () => (inFlight.isAlone() ? [aloneSaid(inFlight)] : [])
   const serving = openServer(gateway, { admin: openAdmin(needs), notReady, troubles }, settings)
-  watch(gateway, inFlight)
+  watch(gateway, inFlight, serving)
   const url = await listen(serving, settings.listen, log)
   const rest = scope.move()
   return {
@@ -133,7 +144,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   const { startCountWorker: startWorker } = adapters
   const counter = openTokenCounter({ clock, estimateWithinMs: settings.estimateWithinMs, ...(startWorker && { startWorker }) })
   scope.defer(() => counter.close())
-  const parts: Omit<Gateway, 'closing' | 'drain'> = {
+  const parts: Omit<Gateway, 'background' | 'closing' | 'drain'> = {
     settings,
     clock,
     chance,
@@ -146,8 +157,10 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     recorder: scope.use(openRecorder(database, clock)),
     egress,
     bodies: new BodyBudget(settings.bodiesBytesMax),
+    brake: openBrake(settings.refusalsPerMinute, clock),
     reader,
     counter,
+    keptAtOnce: new AtOnce(settings.keptAtOnceMax),
     live: new Set(),
     metrics,
     log,
@@ -169,13 +182,16 @@ async function openBooksFile(folder: string): Promise<Database> {
   }
 }
 
-function watch({ metrics, drain, bodies, books }: Gateway, { coordinator, isAlone, nodes }: InFlight): void {
+function watch(gateway: Gateway, { coordinator, isAlone, nodes }: InFlight, { sockets }: Serving): void {
+  const { metrics, background, drain, bodies, books } = gateway
   metrics.watch({
+    sockets: () => sockets.count,
     callsRunning: () => coordinator.linesNow().callersRunning,
     callsWaiting: () => coordinator.linesNow().callersWaiting,
     accountsTaken: () => coordinator.linesNow().accountsTaken,
     accountsWaiting: () => coordinator.linesNow().accountsWaiting,
     drains: () => drain.count,
+    background: () => background.count,
     bodyBytes: () => bodies.takenBytes,
     owed: () => books.owed,
     unwritten: () => books.unwritten,

@@ -107,10 +107,11 @@ function pathsOfThisMachineStayOut(path: string, text: string): string[] {
 }
 
 function onlyEgressConnects(path: string, text: string): string[] {
-  const imports = /from '(undici|node:https?|node:net|node:tls)'/.exec(text)?.[1]
+  const imports = /from '(undici|ws|node:https?|node:net|node:tls)'/.exec(text)?.[1]
   if (imports === undefined || !/^src\//.test(path) || /\.(test|fixture)\.ts$/.test(path)) return []
   const connects =
-    /\b(fetch|request|connect|createConnection)\(/.test(text) || (imports === 'undici' && !/import type[^\n]*'undici'/.test(text))
+    /\b(fetch|request|connect|createConnection)\(|new WebSocket\(/.test(text) ||
+    (imports === 'undici' && !/import type[^\n]*'undici'/.test(text))
   return connects && path !== 'src/upstreams/egress.ts' ? [`${path}: only upstreams/egress.ts opens a connection`] : []
 }
 

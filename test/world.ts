@@ -55,6 +55,8 @@ export interface WorldOptions {
   readonly adapters?: Adapters
   /** How the scripted upstream counts. Default: bytes / 4. */
   readonly countTokens?: CountTokens
+  /** The scripted upstream's organisation by upstream key. Default: all of one. */
+  readonly organisations?: Readonly<Record<string, string>>
   readonly log?: Log
 }
 
@@ -68,8 +70,8 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   await using scope = new AsyncDisposableStack()
   const folder = mkdtempSync(join(tmpdir(), 'headgate-test-'))
   scope.defer(() => rmSync(folder, { recursive: true, force: true }))
-  const { countTokens } = options
-  const sim = scope.use(await openSim({ prices: { sim: simPrice }, ...(countTokens && { countTokens }) }))
+  const { countTokens, organisations = {} } = options
+  const sim = scope.use(await openSim({ prices: { sim: simPrice }, organisations, ...(countTokens && { countTokens }) }))
   let database: Database | undefined
   const defaults = readConfig({ env: {}, flags: {}, cwd: folder }).settings
   const settings: Settings = {
@@ -245,6 +247,7 @@ const groupDraft: GroupDraft = {
   pays: 'balance',
   unpriced: 'refuse',
   onClientLeft: 'drain',
+  firstEventLimitMs: null,
 }
 
 const userDraft: UserDraft = { email: '', concurrency: 5, disabled: false, requestsPerMinute: null, tokensPerMinute: null }
@@ -276,6 +279,7 @@ function accountDraft(index: number, url: string, groupId: string): AccountDraft
     capabilities: defaultCapabilities,
     proxy: null,
     allowPrivateAddress: true,
+    organization: null,
     defaultTier: 'default',
     requestsPerMinute: null,
     tokensPerMinute: null,

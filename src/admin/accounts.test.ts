@@ -26,7 +26,7 @@ test('an account is made with the stated defaults, shown by name and by id, and 
     ...{ id: expect.any(String), name: 'a1', provider: 'openai', baseUrl: 'https://api.openai.com/v1', apiKeyHint: '…6789' },
     ...{ groups: ['default'], concurrency: 10, priority: 50, weight: 1, models: {}, proxy: null, allowPrivateAddress: false },
     capabilities: defaultCapabilities,
-    ...{ defaultTier: 'default', requestsPerMinute: null, tokensPerMinute: null, disabled: false },
+    ...{ defaultTier: 'default', requestsPerMinute: null, tokensPerMinute: null, organization: null, disabled: false },
     createdAt: '2026-10-01T12:00:00.000Z',
     condition: { state: 'ok', reason: null, until: null, inFlight: 0, flagged: false },
   })

@@ -64,6 +64,7 @@ export const accountViewSchema = z
     defaultTier: z.string(),
     requestsPerMinute: z.number().nullable(),
     tokensPerMinute: z.number().nullable(),
+    organization: z.string().nullable(),
     disabled: z.boolean(),
     createdAt: z.string(),
     condition: conditionSchema,

@@ -12,7 +12,7 @@ afterAll(() => bed[Symbol.asyncDispose]())
 
 /** The example of the specification, after the command line has put the key in. */
 const setup = {
-  groups: [{ name: 'default', multiplier: '1', pays: 'balance', unpriced: 'refuse', onClientLeft: 'drain' }],
+  groups: [{ name: 'default', multiplier: '1', pays: 'balance', unpriced: 'refuse', onClientLeft: 'drain', firstEventLimitMs: null }],
   accounts: [
     {
       ...{ name: 'a1', groups: ['default'], provider: 'openai', baseUrl: 'http://127.0.0.1:9090/v1', apiKey: 'sk-upstream-0123456789' },

@@ -13,8 +13,8 @@ export function groupOfSetup({ multiplier, ...said }: SetupGroup): GroupDraft {
   return { ...said, multiplier: parseDecimal(multiplier) }
 }
 
-export function setupOfGroup({ name, multiplier, pays, unpriced, onClientLeft }: Group): SetupGroup {
-  return { name, multiplier: formatDecimal(multiplier), pays, unpriced, onClientLeft }
+export function setupOfGroup({ id: _id, createdAtMs: _createdAtMs, multiplier, ...same }: Group): SetupGroup {
+  return { ...same, multiplier: formatDecimal(multiplier) }
 }
 
 /** `groupIds` are those of the groups it names, and `apiKey` what it has when nothing is said. */

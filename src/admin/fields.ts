@@ -43,6 +43,14 @@ export const concurrency = z.int().min(-1).max(1_000_000)
 /** Of something in a minute; null is no limit. */
 export const perMinute = z.int().min(1).max(1_000_000_000_000).nullable()
 
+/** Milliseconds until the first event of a stream; null is no limit. */
+export const firstEventLimitMs = z
+  .int()
+  .min(1)
+  .max(600_000)
+  .nullable()
+  .describe('After so many milliseconds without the first event of a stream, another account that is free is asked instead.')
+
 const rateMost = 1_000_000
 const amountMost = 1_000_000_000
 const multiplierMost = 1_000

@@ -46,6 +46,7 @@ const groupViewSchema = z
     pays: z.enum(waysOfPaying),
     unpriced: z.enum(unpricedPolicies),
     onClientLeft: z.enum(clientLeftPolicies),
+    firstEventLimitMs: z.number().nullable(),
     createdAt: z.string(),
   })
   .openapi('Group')

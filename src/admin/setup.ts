@@ -1,7 +1,21 @@
 import { z } from 'zod'
 import { defaultCapabilities } from '../directory/entities.ts'
 import { clientLeftPolicies, unpricedPolicies, waysOfPaying } from '../directory/groups.ts'
-import { baseUrl, baseUrlProblem, concurrency, email, label, model, multiplier, name, object, perMinute, proxy, rate } from './fields.ts'
+import {
+  baseUrl,
+  baseUrlProblem,
+  concurrency,
+  email,
+  firstEventLimitMs,
+  label,
+  model,
+  multiplier,
+  name,
+  object,
+  perMinute,
+  proxy,
+  rate,
+} from './fields.ts'
 
 /**
  * What an installation has, as setup.yaml says it and as the API takes it. A field that is left out has the default that
@@ -14,6 +28,7 @@ const group = {
   pays: z.enum(waysOfPaying),
   unpriced: z.enum(unpricedPolicies),
   onClientLeft: z.enum(clientLeftPolicies),
+  firstEventLimitMs,
 }
 
 export const groupSchema = object('a group', {
@@ -22,6 +37,7 @@ export const groupSchema = object('a group', {
   pays: group.pays.default('balance'),
   unpriced: group.unpriced.default('refuse'),
   onClientLeft: group.onClientLeft.default('drain'),
+  firstEventLimitMs: firstEventLimitMs.default(null),
 })
 export const groupChangeSchema = object('a group', group).partial()
 
@@ -39,6 +55,10 @@ export const capability = {
   hostedTools: z.boolean(),
 }
 const capabilityChange = object('capabilities', capability).partial()
+
+const organization = label.describe(
+  'Accounts of the same organisation at the upstream read each other’s encrypted reasoning. Null: each its own.',
+)
 
 const account = {
   name,
@@ -59,6 +79,7 @@ const account = {
   defaultTier: label,
   requestsPerMinute: perMinute,
   tokensPerMinute: perMinute,
+  organization: organization.nullable(),
   disabled: z.boolean(),
 }
 
@@ -78,6 +99,7 @@ export const accountSchema = object('an account', {
   defaultTier: label.default('default'),
   requestsPerMinute: perMinute.default(null),
   tokensPerMinute: perMinute.default(null),
+  organization: organization.nullable().default(null),
   disabled: z
     .boolean()
     .optional()

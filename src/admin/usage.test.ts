@@ -33,7 +33,7 @@ async function addCall(atMs: number, change: Partial<CallRow> = {}): Promise<str
       attempts: 2,
     },
     ...{ lineMs: 0, firstTokenMs: 12, durationMs: 30, address: '127.0.0.1', userAgent: 'test', instructionsAdded: false },
-    ...{ outputLoweredTo: null, upstreamRequestId: null, beganAtMs: atMs },
+    ...{ outputLoweredTo: null, repaired: null, upstreamRequestId: null, beganAtMs: atMs },
     ...change,
   }
   const attempt = { callId: id, model: 'sim', beganAtMs: atMs, firstEventMs: null, durationMs: 5, upstreamRequestId: null }

@@ -54,9 +54,9 @@ const callFields = {
   priceId: z.string().nullable().describe('The version of the price that it was priced by.'),
   priceTier: z.string().nullable().describe('The tier of that version: default where the book has no price for the tier that served it.'),
   status: z.number().describe('What the client was sent; 0 when it was sent nothing.'),
-  ended: z.enum(['completed', 'incomplete', 'failed', 'cancelled', 'refused', 'cut', 'client_left', 'gateway_died']),
+  ended: z.enum(['completed', 'incomplete', 'failed', 'cancelled', 'refused', 'cut', 'client_left', 'running', 'gateway_died']),
   fault: z.string().nullable(),
-  basis: z.enum(['reported', 'drained', 'estimated', 'none']).describe('How the amount is known.'),
+  basis: z.enum(['reported', 'drained', 'estimated', 'pending', 'none']).describe('How the amount is known.'),
   inputTokens: z.number(),
   cachedTokens: z.number(),
   cacheWriteTokens: z.number(),
@@ -76,6 +76,7 @@ const callFields = {
   userAgent: z.string().nullable(),
   instructionsAdded: z.boolean(),
   outputLoweredTo: z.number().nullable(),
+  repaired: z.string().nullable().describe('What the upstream was sent without, because it could not read it.'),
   upstreamRequestId: z.string().nullable(),
 }
 const callSchema = z.object({ ...callFields, attempts: z.number().describe('How many there were.') }).openapi('Call')

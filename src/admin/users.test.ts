@@ -62,7 +62,8 @@ test('a user of whom the books know something cannot be removed, any other can, 
 
 test('a group is changed, and removed when nothing refers to it', async () => {
   const made = await bed.ask(201, 'POST', '/groups', { name: 'default' })
-  const defaults = { multiplier: '1', pays: 'balance', unpriced: 'refuse', onClientLeft: 'drain', createdAt: '2026-10-01T12:00:00.000Z' }
+  const handling = { unpriced: 'refuse', onClientLeft: 'drain', firstEventLimitMs: null }
+  const defaults = { multiplier: '1', pays: 'balance', ...handling, createdAt: '2026-10-01T12:00:00.000Z' }
   expect(made).toEqual({ id: expect.any(String), name: 'default', ...defaults })
   expect(await bed.ask(200, 'PATCH', '/groups/default', { multiplier: '1.20', unpriced: 'free' })).toEqual({
     ...made,

@@ -65,6 +65,7 @@ function accountOptions(command: Command, isNew: boolean): void {
     .option('--allow-private-address', 'it may be at a private address')
     .option('--no-allow-private-address', 'it may not')
     .option('--default-tier <tier>', 'the service tier that "auto" means there')
+    .option('--organization <name>', 'who shares encrypted reasoning with it; or none, for nobody', textOrNone)
     .option('--requests-per-minute <requests>', 'or none', wholeNumberOrNone)
     .option('--tokens-per-minute <tokens>', 'or none', wholeNumberOrNone)
   // Both options give it a default of their own, which would be sent as if somebody had asked for it.

@@ -236,6 +236,7 @@ const receiptLines = [
   /^ {2}model +gpt-5, served as gpt-5-mini$/m,
   /^ {2}client +codex_cli\/1\.0$/m,
   /^ {2}changed +the default instructions were added$/m,
+  /^ {2}changed +sent without 1 reasoning item, which the organisation of the account could not read/m,
   /^ {2}changed +the ceiling of output was lowered to 2048 tokens/m,
   /^1 +a1 +gpt-5 +503 +overloaded +– +100 ms +no +–$/m,
   /^2 +a1 +gpt-5 +200 +– +200 ms +100 ms +yes +–$/m,
@@ -281,7 +282,7 @@ test('a receipt says everything about a call', async () => {
       userAgent: 'codex_cli/1.0',
       instructionsAdded: true,
     },
-    ...{ outputLoweredTo: 2048, upstreamRequestId: 'req_1', beganAtMs: startMs },
+    ...{ outputLoweredTo: 2048, repaired: '1 reasoning item', upstreamRequestId: 'req_1', beganAtMs: startMs },
   }
   const attempt = { callId: 'c1', accountId, model: 'gpt-5', beganAtMs: startMs, durationMs: 100, upstreamRequestId: null }
   const attempts = [

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { addVerb, type Cli, type Fields, type Kind, listVerb, noun, removeVerb, setVerb, showVerb } from './verb.ts'
-import { decimal } from './words.ts'
+import { decimal, wholeNumberOrNone } from './words.ts'
 
 export function groupCommand(program: Command, cli: Cli): void {
   const command = noun(program, 'group', 'Pools of accounts, with a price multiplier and a way of paying')
@@ -30,5 +30,10 @@ const fields: Fields = {
       .addOption(new Option('--pays <how>', 'what pays for its calls').choices(['balance', 'subscription']))
       .addOption(new Option('--unpriced <what>', 'what a model without a price means here').choices(['refuse', 'free']))
       .addOption(new Option('--on-client-left <what>', 'what becomes of an answer whose client left').choices(['drain', 'abort']))
+      .option(
+        '--first-event-limit-ms <ms>',
+        'how long a stream may take to begin before another account is asked, or none',
+        wholeNumberOrNone,
+      )
   },
 }

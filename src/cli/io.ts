@@ -90,7 +90,7 @@ export function printItem(terminal: Terminal, item: Item): void {
   )
 }
 
-/** Any value on one line. Control characters from elsewhere never reach a terminal. */
+/** Any value on one line. Control characters from elsewhere, and those that turn the order of letters, never reach a terminal. */
 export function cell(value: unknown): string {
   if (value === null || value === undefined || value === '') return '–'
   if (typeof value === 'boolean') return value ? 'yes' : 'no'
@@ -148,7 +148,7 @@ function words(name: string): string {
 
 function plain(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: They are what must not pass.
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, ' ')
 }
 
 /** Letters, not code units; wide letters are rare in what we print. */

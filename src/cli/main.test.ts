@@ -51,6 +51,8 @@ const words = (line: string) => line.split(' ')
 const sent: readonly (readonly [string, string, string, unknown])[] = [
   ['group add default --multiplier 1.2 --pays balance', 'POST', '/groups', { name: 'default', multiplier: '1.2', pays: 'balance' }],
   ['group set default --on-client-left abort', 'PATCH', '/groups/default', { onClientLeft: 'abort' }],
+  ['group set default --first-event-limit-ms 8000', 'PATCH', '/groups/default', { firstEventLimitMs: 8000 }],
+  ['group set default --first-event-limit-ms none', 'PATCH', '/groups/default', { firstEventLimitMs: null }],
   ['group remove a/b', 'DELETE', '/groups/a%2Fb', undefined],
   ['user add dev@example.com --concurrency -1', 'POST', '/users', { email: 'dev@example.com', concurrency: -1 }],
   ['user set dev@example.com --requests-per-minute none', 'PATCH', '/users/dev%40example.com', { requestsPerMinute: null }],
@@ -58,6 +60,8 @@ const sent: readonly (readonly [string, string, string, unknown])[] = [
   ['key enable k1', 'PATCH', '/keys/k1', { disabled: false }],
   ['key set k1 --group a --group b --expires-at none', 'PATCH', '/keys/k1', { groups: ['a', 'b'], expiresAt: null }],
   ['account set a1 --weight 2', 'PATCH', '/accounts/a1', { weight: 2 }],
+  ['account set a1 --organization acme', 'PATCH', '/accounts/a1', { organization: 'acme' }],
+  ['account set a1 --organization none', 'PATCH', '/accounts/a1', { organization: null }],
   ['account set a1 --no-allow-private-address', 'PATCH', '/accounts/a1', { allowPrivateAddress: false }],
   [
     'account set a1 --capability stateful=no --capability auth=api-key',
@@ -198,6 +202,12 @@ test('a list is an aligned table, or JSON, and goes over every page', async () =
 test('control characters from the gateway do not reach the terminal', async () => {
   recorder.answers['GET /admin/v1/groups/x'] = { body: { name: 'a\u001b[2Jb\nc' } }
   expect((await headgate(['group', 'show', 'x'])).out).toBe('name  a [2Jb c\n')
+})
+
+test('nor do characters that turn the order of what stands beside them', async () => {
+  recorder.answers['GET /admin/v1/groups/x'] = { body: { name: 'gpt\u202e5.5\u2066-\u200fpro' } }
+  const { out } = await headgate(['group', 'show', 'x'])
+  expect(out).toContain('gpt 5.5 - pro')
 })
 
 test('usage is asked for since a time, and says when there is more', async () => {

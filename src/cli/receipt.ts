@@ -19,6 +19,7 @@ const bases: Readonly<Record<string, string>> = {
   reported: 'the upstream said what it used, in the answer that the client saw',
   drained: 'the client had left; the answer was read on until the upstream said what it used',
   estimated: 'the upstream never said; this is our estimate from what was sent and received',
+  pending: 'the response goes on in the background; it is charged once, when it is over',
   none: 'nothing was used, or nobody can know; it costs nothing',
 }
 
@@ -86,6 +87,8 @@ function ending(call: Item): Field[] {
   if (call.instructionsAdded) fields.push(['changed', 'the default instructions were added'])
   if (call.outputLoweredTo !== null)
     fields.push(['changed', `the ceiling of output was lowered to ${cell(call.outputLoweredTo)} tokens, which is what there was money for`])
+  if (call.repaired !== null)
+    fields.push(['changed', `sent without ${cell(call.repaired)}, which the organisation of the account could not read`])
   return fields
 }
 

@@ -37,7 +37,24 @@ export const groups = {
       bodyRateMin: count(1_024, 'bytes per second', 'The least average speed of a body. A slower client is cut. 0: any speed.'),
       bodyBytesMax: bytes(104_857_600, 'The largest body of one call, after decoding.'),
       bodiesBytesMax: bytes(536_870_912, 'All bodies together that are held in memory. Beyond it calls are asked to come back.'),
+      refusalsPerMinute: count(
+        120,
+        'calls',
+        'How many refused calls of one key in a minute are let through to be refused. Beyond it the key is slowed down until a call is served. 0: any number.',
+      ),
       unknownKeyMs: ms(2_000, 'How long a key that the books do not know is refused without asking them again.', { min: 0 }),
+    },
+  },
+  sockets: {
+    about: 'WebSockets of clients',
+    settings: {
+      socketsPerUserMax: count(50, 'sockets', 'How many WebSockets a user may have open at once.', { min: 1 }),
+      socketAgeMaxMs: ms(3_600_000, 'How long a WebSocket may be open; then its client must open a new one.', { min: 1 }),
+      socketPingMs: ms(30_000, 'How often a client is pinged. One that has not answered by the next time is cut.', { min: 10 }),
+      socketCallsMax: count(16, 'calls', 'How many calls may be under way on one WebSocket, those that wait in its lanes included.', {
+        min: 1,
+      }),
+      socketLanesMax: count(32, 'lanes', 'How many lanes with a name one WebSocket may have.', { min: 0 }),
     },
   },
   lines: {
@@ -92,6 +109,25 @@ export const groups = {
       answerBytesMax: bytes(134_217_728, 'The largest JSON answer, and the largest event of a stream.', { min: 65_536 }),
       drainMs: ms(60_000, 'How long an answer whose client left is read on to learn what it cost.', { min: 0 }),
       drainsMax: count(100, 'calls', 'How many such answers are read on at once; beyond it the oldest is cut.'),
+    },
+  },
+  kept: {
+    about: 'What upstreams keep: responses and conversations',
+    settings: {
+      keptAtOnceMax: count(20, 'requests', 'How many requests about what is kept one user may make at once. They stand in no line.', {
+        min: 1,
+      }),
+      keptTimeoutMs: ms(30_000, 'How long an upstream may take to begin to tell of what it keeps.'),
+      backgroundPollMs: ms(
+        1_000,
+        'How soon an upstream is first asked whether a response in the background is over. Then twice as long each time.',
+      ),
+      backgroundPollMaxMs: ms(10_000, 'The longest between two such questions.'),
+      backgroundPollsMax: count(20, 'requests', 'How many such questions are asked at once.', { min: 1 }),
+      backgroundMaxMs: ms(
+        86_400_000,
+        'After so long a response in the background is given up: its call costs nothing, and its row says so.',
+      ),
     },
   },
   money: {
@@ -149,10 +185,12 @@ export interface SettingGroup {
 export const table = {
   ...groups.program.settings,
   ...groups.clients.settings,
+  ...groups.sockets.settings,
   ...groups.lines.settings,
   ...groups.attempts.settings,
   ...groups.rests.settings,
   ...groups.answers.settings,
+  ...groups.kept.settings,
   ...groups.money.settings,
   ...groups.nodes.settings,
   ...groups.stopping.settings,
@@ -190,6 +228,7 @@ export function flagOf(name: SettingName): string {
 export const agreements: readonly Agreement[] = [
   { name: 'overloadRestMs', times: 1, within: 'overloadRestMaxMs' },
   { name: 'circuitRestMs', times: 1, within: 'circuitRestMaxMs' },
+  { name: 'backgroundPollMs', times: 1, within: 'backgroundPollMaxMs' },
   { name: 'bodyBytesMax', times: 1, within: 'bodiesBytesMax' },
   // One renewal may be late or lost without a living gateway being taken for dead.
   { name: 'leaseRenewMs', times: 2, within: 'leaseMs' },

@@ -41,7 +41,7 @@ export async function listAccounts(database: Database, seal: Seal, { after = '',
 }
 
 const columns = `id, name, provider, base_url, api_key_sealed, concurrency, priority, weight, models, capabilities, proxy,
-  allow_private_address, default_tier, requests_per_minute, tokens_per_minute, disabled, created_at`
+  allow_private_address, default_tier, requests_per_minute, tokens_per_minute, organization, disabled, created_at`
 const oneAccount = statement(`select ${columns} from accounts where id = $1 or name = $1`)
 const accountPage = statement(`select ${columns} from accounts where id > $1 order by id limit $2`)
 
@@ -76,6 +76,7 @@ function recordOf(account: Account, seal: Seal): RowValues {
     default_tier: account.defaultTier,
     requests_per_minute: account.requestsPerMinute,
     tokens_per_minute: account.tokensPerMinute,
+    organization: account.organization,
     disabled: account.disabled ? 1 : 0,
     created_at: account.createdAtMs,
   }
@@ -99,6 +100,7 @@ function accountOf(row: Row, groupIds: readonly string[], seal: Seal): Account {
     defaultTier: text(row, 'default_tier'),
     requestsPerMinute: wholeOrNull(row, 'requests_per_minute'),
     tokensPerMinute: wholeOrNull(row, 'tokens_per_minute'),
+    organization: textOrNull(row, 'organization'),
     disabled: flag(row, 'disabled'),
     createdAtMs: whole(row, 'created_at'),
   }

@@ -43,6 +43,8 @@ export interface Group {
   readonly unpriced: 'refuse' | 'free'
   /** What becomes of an answer whose client left. */
   readonly onClientLeft: 'drain' | 'abort'
+  /** After so long without the first event of a stream, an account that is free is asked instead. Milliseconds; null is never. */
+  readonly firstEventLimitMs: number | null
   readonly createdAtMs: number
 }
 
@@ -60,6 +62,8 @@ export interface Account extends Rates {
   readonly priority: number
   readonly weight: number
   readonly groupIds: readonly string[]
+  /** Accounts of the same organisation read each other's encrypted reasoning. Null: this account's alone. */
+  readonly organization: string | null
   /** Requested name → upstream name; when not empty, also the list of what it serves. */
   readonly models: Readonly<Record<string, string>>
   readonly capabilities: Capabilities

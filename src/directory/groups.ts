@@ -1,7 +1,7 @@
 import { formatDecimal, parseDecimal } from '../ledger/money.ts'
 import { newId } from '../lib/id.ts'
 import { type Database, type Row, type Step, statement } from '../storage/database.ts'
-import { text, whole, word } from './cells.ts'
+import { text, whole, wholeOrNull, word } from './cells.ts'
 import type { Group } from './entities.ts'
 import type { Page } from './pages.ts'
 import { insertStep, type Made, type RowValues, step, updateStep } from './steps.ts'
@@ -49,7 +49,7 @@ export async function groupNamesOf(database: Database): Promise<Map<string, stri
   return new Map((await database.report(allNames)).map(row => [text(row, 'id'), text(row, 'name')]))
 }
 
-const columns = 'id, name, multiplier, pays, unpriced, on_client_left, created_at'
+const columns = 'id, name, multiplier, pays, unpriced, on_client_left, first_event_limit_ms, created_at'
 const oneGroup = statement(`select ${columns} from groups where id = $1 or name = $1`)
 const allNames = statement('select id, name from groups order by name')
 const groupPage = statement(`select ${columns} from groups where id > $1 order by id limit $2`)
@@ -68,6 +68,7 @@ function recordOf(group: Group): RowValues {
     pays: group.pays,
     unpriced: group.unpriced,
     on_client_left: group.onClientLeft,
+    first_event_limit_ms: group.firstEventLimitMs,
     created_at: group.createdAtMs,
   }
 }
@@ -80,6 +81,7 @@ function groupOf(row: Row): Group {
     pays: word(row, 'pays', waysOfPaying),
     unpriced: word(row, 'unpriced', unpricedPolicies),
     onClientLeft: word(row, 'on_client_left', clientLeftPolicies),
+    firstEventLimitMs: wholeOrNull(row, 'first_event_limit_ms'),
     createdAtMs: whole(row, 'created_at'),
   }
 }

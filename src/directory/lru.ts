@@ -2,6 +2,7 @@
 export interface Lru<Value> {
   get(key: string): Value | undefined
   set(key: string, value: Value): void
+  delete(key: string): void
   clear(): void
   readonly size: number
 }
@@ -22,6 +23,7 @@ export function lru<Value>(max: number): Lru<Value> {
       entries.set(key, value)
       if (entries.size > max) entries.delete(entries.keys().next().value!)
     },
+    delete: key => void entries.delete(key),
     clear: () => entries.clear(),
     get size() {
       return entries.size

@@ -31,7 +31,8 @@ beforeAll(async () => {
 })
 afterAll(() => bed[Symbol.asyncDispose]())
 beforeEach(async () => {
-  const policies = { pays: 'subscription', unpriced: 'refuse', onClientLeft: 'drain', multiplier: { units: 1n, scale: 0 } } as const
+  const handling = { unpriced: 'refuse', onClientLeft: 'drain', firstEventLimitMs: null } as const
+  const policies = { pays: 'subscription', multiplier: { units: 1n, scale: 0 }, ...handling } as const
   const made = makeGroup({ name: 'team', ...policies }, startMs)
   const draft = { concurrency: 0, requestsPerMinute: null, tokensPerMinute: null, disabled: false }
   const users = ['dev@example.com', 'other@example.com'].map(email => makeUser({ ...draft, email }, startMs))

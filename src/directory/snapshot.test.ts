@@ -29,7 +29,14 @@ beforeAll(async () => {
   books = await openSqlite(join(folder, 'books.db'))
   await migrate(books, migrations)
   const madeGroup = makeGroup(
-    { name: 'default', multiplier: { units: 1n, scale: 0 }, pays: 'balance', unpriced: 'refuse', onClientLeft: 'drain' },
+    {
+      name: 'default',
+      multiplier: { units: 1n, scale: 0 },
+      pays: 'balance',
+      unpriced: 'refuse',
+      onClientLeft: 'drain',
+      firstEventLimitMs: null,
+    },
     0,
   )
   const madeUser = makeUser(
@@ -63,6 +70,7 @@ function newKey() {
 const draft: AccountDraft = {
   ...{ name: 'a1', provider: 'openai', baseUrl: 'https://example.com', apiKey: 'sk-canary', concurrency: 1, priority: 1, weight: 1 },
   ...{ groupIds: [], models: {}, capabilities: defaultCapabilities, proxy: null, allowPrivateAddress: false, defaultTier: 'default' },
+  organization: null,
   ...{ requestsPerMinute: null, tokensPerMinute: null, disabled: false },
 }
 
@@ -236,7 +244,7 @@ test('owners are read many at once, anew each time, and nobody takes an id over'
   const owners = openOwners(database)
   const found = await owners.ownersOf([...ids, 'resp_7', 'nobody', "x' or 1=1"])
   expect([...found.keys()].sort()).toEqual(ids.toSorted())
-  expect(found.get('resp_7')).toEqual({ kind: 'response', userId: 'u1', accountId: 'a1', contextTokens: 42 })
+  expect(found.get('resp_7')).toEqual({ kind: 'response', userId: 'u1', accountId: 'a1', contextTokens: 42, model: null })
   const reads = counts.reads
   expect(reads).toBe(3)
   expect(await owners.ownerOf('resp_7')).toEqual(found.get('resp_7'))

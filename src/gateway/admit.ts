@@ -9,7 +9,7 @@ import { authenticateAgain } from './authenticate.ts'
 import { beside, sureSlot } from './beside.ts'
 import type { Bound } from './bind.ts'
 import { orBooksAway } from './books-away.ts'
-import { metersOf } from './choose.ts'
+import { metersOfCaller } from './choose.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import { type Patience, patience } from './patience.ts'
@@ -141,8 +141,12 @@ function sizeFor({ group, servers }: Offer, { call, bound, receipt }: Asking, { 
       return priceBook.dearest({ model, tiers: [tier], contextTokens: inputTokens, atMs: receipt.beganAtMs })
     }),
   )
-  const { maxOutputTokens: ceiling, answers, cachesFor12h } = call.facts
-  return sizeHold({ inputTokens, ceiling, answers, prices: [...prices], multiplier: group.multiplier, cachesFor12h, limits: settings })
+  if (call.protocol.isFree) prices.clear()
+  const { maxOutputTokens, isCompaction, answers, cachesFor12h } = call.facts
+  const ceiling = isCompaction ? inputTokens : maxOutputTokens
+  // What cannot be lowered afterwards is held whole, or not begun.
+  const limits = isCompaction ? { ...settings, holdFloorTokens: inputTokens } : settings
+  return sizeHold({ inputTokens, ceiling, answers, prices: [...prices], multiplier: group.multiplier, cachesFor12h, limits })
 }
 
 async function shortageNow(funds: Funds, floor: bigint, { ledger }: Parts): Promise<Fault | undefined> {
@@ -184,10 +188,14 @@ function limitsOf({ user, key }: Principal): CallerLimits {
 }
 
 /** Once nothing but the money can refuse any more. */
-async function spendRates({ user, key }: Principal, call: Call, { coordinator }: Parts) {
-  const tokens = call.inputTokens
-  const owner = `user:${user.id}`
-  const meters = [...metersOf(owner, user, tokens), ...metersOf(`key:${key.id}`, key, tokens, owner)]
+async function spendRates(principal: Principal, call: Call, gateway: Parts): Promise<Meters> {
+  return spend(metersOfCaller(principal, call.inputTokens), gateway)
+}
+
+type Meters = Hold['meters']
+
+/** Throws `rate_exceeded` with what is used up; else all of them were spent. */
+export async function spend(meters: Meters, { coordinator }: Pick<Gateway, 'coordinator'>): Promise<Meters> {
   if (meters.length === 0) return meters
   const answer = await coordinator.spend(meters)
   if (answer.granted) return meters

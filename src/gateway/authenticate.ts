@@ -9,10 +9,13 @@ import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import type { Receipt } from './receipt.ts'
 
+/** What of a client says who it is. */
+export type Asker = Pick<Client, 'request' | 'address' | 'header'>
+
 /** Who is asking. Cheap when the answer is no: agents ask again six times. */
 export async function authenticate(
-  client: Client,
-  receipt: Receipt,
+  client: Asker,
+  receipt: Pick<Receipt, 'principal'>,
   parts: Pick<Gateway, 'directory' | 'clock' | 'settings'>,
 ): Promise<Principal> {
   if (hasQueryKey(client.request.url ?? '')) throw new Fault('query_key')
@@ -24,11 +27,11 @@ export async function authenticate(
 }
 
 /** The principal as it stands now: what was revoked while one stood in line is gone when its turn comes. */
-export async function authenticateAgain(client: Client, parts: Pick<Gateway, 'directory' | 'clock' | 'settings'>): Promise<Principal> {
+export async function authenticateAgain(client: Asker, parts: Pick<Gateway, 'directory' | 'clock' | 'settings'>): Promise<Principal> {
   return admissible(await principalOf(secretOf(client) ?? '', parts), client, parts.clock)
 }
 
-function admissible(principal: Principal, client: Client, clock: Clock): Principal {
+function admissible(principal: Principal, client: Asker, clock: Clock): Principal {
   if (!isLive(principal, clock.nowMs())) throw new Fault('key_invalid')
   if (!isAllowed(principal.key, client.address)) throw new Fault('address_denied')
   return principal
@@ -48,7 +51,7 @@ function hasQueryKey(url: string): boolean {
   return query.has('key') || query.has('api_key')
 }
 
-function secretOf(client: Client): string | undefined {
+function secretOf(client: Asker): string | undefined {
   const bearer = /^Bearer +(\S+) *$/i.exec(client.header('authorization') ?? '')?.[1]
   return bearer ?? client.header('x-api-key')?.trim()
 }

@@ -46,9 +46,14 @@ export async function bind(call: Call, { user }: Principal, gateway: Pick<Gatewa
   return { accountId, contextTokens, offers: accountId === undefined ? call.offers : offersWith(accountId, call.offers) }
 }
 
-function offersWith(accountId: string, offers: readonly Offer[]): Offer[] {
+/** What of the offers that account can take; fails when that is nothing. */
+export function offersWith(accountId: string, offers: readonly Offer[]): Offer[] {
   const having = offers.filter(({ servers }) => servers.some(({ account }) => account.id === accountId))
   if (having.length > 0) return having
-  const why = 'the account that holds what this call refers to no longer serves this key'
-  throw new Fault('accounts_unavailable', { values: { why } })
+  throw goneAccount()
+}
+
+/** Nobody else has what it kept. */
+export function goneAccount(): Fault {
+  return new Fault('accounts_unavailable', { values: { why: 'the account that holds what this call refers to no longer serves this key' } })
 }

@@ -87,6 +87,40 @@ export async function readBody(request: IncomingMessage, parts: BodyParts): Prom
   }
 }
 
+/** A body that came whole. Throws `bodies_full` when there is no room for it. */
+export function takeBody(bytes: Buffer, budget: BodyBudget): Body {
+  budget.take(bytes.length)
+  let taken = bytes.length
+  return keptBody(bytes, budget, () => {
+    budget.give(taken)
+    taken = 0
+  })
+}
+
+function keptBody(whole: Buffer, budget: BodyBudget, giveBack: () => void): Body {
+  let bytes: Buffer | undefined = whole
+  const body: Body = {
+    get bytes() {
+      assert(bytes !== undefined, 'a body was read after it was let go')
+      return bytes
+    },
+    get kept() {
+      return bytes
+    },
+    lend() {
+      if (bytes === undefined) return
+      if (bytes.length > lentBytesMax) body[Symbol.dispose]()
+      else budget.lend(body)
+    },
+    [Symbol.dispose]() {
+      bytes = undefined
+      budget.takeBack(body)
+      giveBack()
+    },
+  }
+  return body
+}
+
 function decoded(request: IncomingMessage): Readable {
   const encoding = (request.headers['content-encoding'] ?? '').trim().toLowerCase()
   switch (encoding) {
@@ -140,30 +174,11 @@ class Collector {
   }
 
   finish(): Body {
-    let bytes: Buffer | undefined = this.#whole ?? this.#joined()
+    const bytes = this.#whole ?? this.#joined()
     this.#whole = undefined
     this.#chunks = []
     this.#growing = undefined
-    const body: Body = {
-      get bytes() {
-        assert(bytes !== undefined, 'a body was read after it was let go')
-        return bytes
-      },
-      get kept() {
-        return bytes
-      },
-      lend: () => {
-        if (bytes === undefined) return
-        if (bytes.length > lentBytesMax) body[Symbol.dispose]()
-        else this.#budget.lend(body)
-      },
-      [Symbol.dispose]: () => {
-        bytes = undefined
-        this.#budget.takeBack(body)
-        this.giveUp()
-      },
-    }
-    return body
+    return keptBody(bytes, this.#budget, () => this.giveUp())
   }
 
   giveUp(): void {

@@ -1,12 +1,22 @@
 import { ownerSteps } from '../directory/owners.ts'
 import { formatUsd } from '../ledger/money.ts'
 import type { Owed } from '../ledger/owed.ts'
-import { type Funds, type HeldCall, type HoldRequest, lateSettleSteps, readSettled, releaseSteps, settleSteps } from '../ledger/steps.ts'
+import {
+  type Funds,
+  type HeldCall,
+  type HoldRequest,
+  keepSteps,
+  lateSettleSteps,
+  readSettled,
+  releaseSteps,
+  settleSteps,
+} from '../ledger/steps.ts'
 import type { Clock, Timer } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import type { Committed, Database, Step } from '../storage/database.ts'
 import { DatabaseAway } from '../storage/database.ts'
+import { type PendingCall, pendingEndedSteps, pendingSteps } from '../usage/pending.ts'
 import { type AttemptRow, type CallRow, callSteps } from '../usage/record.ts'
 
 /** Everything that ends a call in the books, as plain values: it may have to wait in the journal. */
@@ -19,6 +29,10 @@ export interface CallEnd {
   /** Without a row, somebody else writes it. */
   readonly row?: CallRow
   readonly attempts: readonly AttemptRow[]
+  /** The call goes on upstream: its hold stays, and this is written down to settle it by. */
+  readonly pending?: PendingCall
+  /** It went on, and this is its end. */
+  readonly endsPending?: boolean
   readonly owners?: readonly Parameters<typeof ownerSteps>[0][]
 }
 
@@ -219,23 +233,20 @@ function isRefused(committed: Committed): committed is Extract<Committed, { done
   return !committed.done && committed.guard !== 'ended_already'
 }
 
-/** One transaction: the hold's end, the call's row with its attempts, and the owners of what was made upstream. */
+/** One transaction: the hold's end (or that it stays), the call's row with its attempts, and the owners of what was made upstream. */
 async function commitEnd(database: Pick<Database, 'commit'>, end: CallEnd, when: 'in time' | 'late'): Promise<Committed> {
-  const { callId, funds, charge, row, attempts, owners = [] } = end
+  const { callId, charge, row, attempts, owners = [], pending } = end
   const rows = [...(row === undefined ? [] : callSteps(row, attempts)), ...owners.flatMap(owner => ownerSteps(owner))]
-  return database.commit(
-    [...endSteps(callId, funds, charge && { ...charge, callId, funds }, when === 'late' ? end.call : undefined), ...rows],
-    charge ? 'synced' : 'ordered',
-  )
+  if (pending !== undefined) rows.push(...pendingSteps(pending))
+  if (end.endsPending) rows.push(...pendingEndedSteps(callId))
+  const isPromised = charge !== undefined || pending !== undefined
+  return database.commit([...holdStepsOf(end, when === 'late' ? end.call : undefined), ...rows], isPromised ? 'synced' : 'ordered')
 }
 
-function endSteps(
-  callId: string,
-  funds: Funds,
-  settle: Parameters<typeof settleSteps>[0] | undefined,
-  late: HeldCall | undefined,
-): readonly Step[] {
-  if (settle === undefined) return releaseSteps(callId, funds)
+function holdStepsOf({ callId, funds, charge, pending }: CallEnd, late: HeldCall | undefined): readonly Step[] {
+  if (pending !== undefined) return keepSteps(callId, funds, late)
+  if (charge === undefined) return releaseSteps(callId, funds)
+  const settle = { ...charge, callId, funds }
   return late === undefined ? settleSteps(settle) : lateSettleSteps(settle, late)
 }
 

@@ -1,7 +1,17 @@
 import { createHash } from 'node:crypto'
 import type { Condition, Meter, Slot } from '../coordination/coordinator.ts'
+import type { Principal } from '../directory/snapshot.ts'
 import { Fault } from '../lib/fault.ts'
-import { type Candidate, hasRoom, type Readiness, readinessOf, restsFromModel, restsUntilMs, whyNot } from '../upstreams/account.ts'
+import {
+  type Candidate,
+  hasRoom,
+  organizationOf,
+  type Readiness,
+  readinessOf,
+  restsFromModel,
+  restsUntilMs,
+  whyNot,
+} from '../upstreams/account.ts'
 import { aged, withoutProbe, withProbe } from '../upstreams/rest.ts'
 import { leastBad, leastLoaded, muchFaster } from '../upstreams/select.ts'
 import type { Admission } from './admit.ts'
@@ -38,6 +48,7 @@ export class Chooser {
   readonly #servers: readonly Server[]
   readonly sessionKey: string | undefined
   #stickyAsked = false
+  #session: Promise<string | undefined> | undefined
 
   constructor(admission: Admission, client: Client, parts: Parts) {
     this.#admission = admission
@@ -52,8 +63,9 @@ export class Chooser {
   async next(): Promise<Chosen | Nobody> {
     for (;;) {
       // Asked together, so that a coordinator that is far away is waited for once.
-      const [candidates, warmId] = await Promise.all([this.#candidates(), this.#warm()])
-      const chosen = (await this.#sticky(candidates, warmId)) ?? (await this.#free(candidates)) ?? (await this.#inLine(candidates))
+      const [all] = await Promise.all([this.#candidates(), this.#stickyAccount()])
+      const candidates = await this.#ableToRead(all)
+      const chosen = (await this.#sticky(candidates)) ?? (await this.#free(candidates)) ?? (await this.#inLine(candidates))
       if (chosen === 'again') continue
       if (chosen !== undefined) this.#tried.add(chosen.server.account.id)
       return chosen ?? this.#nobody(await this.#candidates('tried too'))
@@ -65,6 +77,30 @@ export class Chooser {
     const { coordinator, log } = this.#parts
     const slot = await coordinator.take({ accountId: account.id, slots: account.concurrency })
     return slot && sureSlot(slot, log)
+  }
+
+  /**
+   * An account not yet tried that can take the call at this moment, with its slot; undefined when none can: a bound call
+   * has no other. One that lately took `limitMs` and longer to begin is no better than the one that is being waited for.
+   */
+  async elsewhere(limitMs: number): Promise<Chosen | undefined> {
+    const nowMs = this.#parts.clock.nowMs()
+    const isFree = (candidate: Candidate) => readinessOf(candidate, nowMs) === 'free' && (candidate.condition.firstEventMs ?? 0) < limitMs
+    const able = await this.#ableToRead(await this.#candidates(), 'always')
+    const best = leastLoaded(this.#aged(able).filter(isFree), this.#parts.chance)
+    const chosen = best && (await this.#chosen(best))
+    if (chosen !== undefined) this.#tried.add(chosen.server.account.id)
+    return chosen
+  }
+
+  /** Nothing was sent to it: its slot and its rate are others' again, and it may still be asked. */
+  async giveBack({ server: { account }, slot }: Chosen): Promise<void> {
+    const { coordinator, log } = this.#parts
+    this.#tried.delete(account.id)
+    await slot[Symbol.asyncDispose]()
+    const meters = metersOf(`account:${account.id}`, account, this.#admission.call.inputTokens)
+    const corrections = meters.map(meter => ({ ...meter, amount: -meter.amount }))
+    if (corrections.length > 0) await beside('giving back rates', log, () => coordinator.correct(corrections))
   }
 
   /** When and why nobody can be asked, whoever was tried. */
@@ -96,20 +132,13 @@ export class Chooser {
     return condition
   }
 
-  /** The account whose prompt cache is warm. It is asked for once. */
-  async #warm(): Promise<string | undefined> {
-    const key = this.sessionKey
-    if (key === undefined || this.#stickyAsked || this.#admission.boundTo !== undefined) return undefined
+  /** The account whose prompt cache is warm; if it is only full, a short wait for it is worth the while. */
+  async #sticky(candidates: readonly Candidate[]): Promise<Chosen | undefined> {
+    if (this.#stickyAsked) return undefined
     this.#stickyAsked = true
-    const { coordinator, settings, log } = this.#parts
-    return beside('finding a session', log, () => coordinator.session(key, settings.sessionTtlMs))
-  }
-
-  /** If the warm account is only full, a short wait for it is worth the while. */
-  async #sticky(candidates: readonly Candidate[], warmId: string | undefined): Promise<Chosen | undefined> {
-    if (warmId === undefined) return undefined
     const { settings, clock } = this.#parts
-    const warm = candidates.find(({ account }) => account.id === warmId)
+    const accountId = await this.#stickyAccount()
+    const warm = candidates.find(({ account }) => account.id === accountId)
     if (warm === undefined) return undefined
     const others = candidates.filter(other => other !== warm && readinessOf(other, clock.nowMs()) === 'free')
     // By what was measured, however long ago: aged, whoever idles would look ever faster than the one that works.
@@ -125,10 +154,42 @@ export class Chooser {
     return waited === 'again' ? undefined : waited
   }
 
-  async #free(measured: readonly Candidate[]): Promise<Chosen | 'again' | undefined> {
-    const { clock, settings } = this.#parts
+  /** The session's account, for a call that may be sent anywhere. */
+  async #stickyAccount(): Promise<string | undefined> {
+    const isFree = this.#admission.boundTo === undefined
+    return this.sessionKey !== undefined && isFree ? this.#sessionAccount(this.sessionKey) : undefined
+  }
+
+  /** The account that the session is bound to, if it is known. Asked once in a call. */
+  #sessionAccount(key: string): Promise<string | undefined> {
+    const { coordinator, log, settings } = this.#parts
+    this.#session ??= beside('finding a session', log, () => coordinator.session(key, settings.sessionTtlMs))
+    return this.#session
+  }
+
+  /**
+   * Encrypted content is read by the organisation that made it, as far as anybody knows: the one that the session is at. While an account
+   * there can be used, though it be full, the call stays; only else it may go where its content cannot be read, unless `always`.
+   */
+  async #ableToRead(candidates: readonly Candidate[], stays: 'while usable' | 'always' = 'while usable'): Promise<readonly Candidate[]> {
+    if (!this.#admission.call.facts.hasEncryptedContent || this.sessionKey === undefined) return candidates
+    const { directory, clock } = this.#parts
+    const home = directory.snapshot().accounts.get((await this.#sessionAccount(this.sessionKey)) ?? '')
+    if (home === undefined) return candidates
+    const able = candidates.filter(({ account }) => organizationOf(account) === organizationOf(home))
     const nowMs = clock.nowMs()
-    const candidates = measured.map(one => ({ ...one, condition: aged(one.condition, nowMs, settings.recordHalfLifeMs) }))
+    const isUsable = (candidate: Candidate) => ['free', 'full', 'probe'].includes(readinessOf(candidate, nowMs))
+    return stays === 'always' || able.some(isUsable) ? able : candidates
+  }
+
+  #aged(measured: readonly Candidate[]): Candidate[] {
+    const { clock, settings } = this.#parts
+    return measured.map(one => ({ ...one, condition: aged(one.condition, clock.nowMs(), settings.recordHalfLifeMs) }))
+  }
+
+  async #free(measured: readonly Candidate[]): Promise<Chosen | 'again' | undefined> {
+    const nowMs = this.#parts.clock.nowMs()
+    const candidates = this.#aged(measured)
     const ready = new Map(candidates.map(candidate => [candidate, readinessOf(candidate, nowMs)]))
     const of = (...wanted: Readiness[]) => candidates.filter(candidate => wanted.includes(ready.get(candidate)!))
     const best = leastLoaded(of('free', 'probe'), this.#parts.chance) ?? (await this.#leastBad(of('circuit').filter(hasRoom)))
@@ -256,7 +317,13 @@ export class Chooser {
   }
 }
 
-/** The meters of whoever has rates: one request, and so many tokens. A key's belong to its user. */
+/** A key's meters are its user's: what is spent together has one owner. */
+export function metersOfCaller({ user, key }: Pick<Principal, 'user' | 'key'>, tokens: number): Meter[] {
+  const owner = `user:${user.id}`
+  return [...metersOf(owner, user, tokens), ...metersOf(`key:${key.id}`, key, tokens, owner)]
+}
+
+/** The meters of whoever has rates: one request, and so many tokens. */
 export function metersOf(
   name: string,
   rates: { readonly requestsPerMinute: number | null; readonly tokensPerMinute: number | null },

@@ -4,15 +4,17 @@ import { test } from 'vitest'
 import { until } from '../../test/world.ts'
 import { manualClock } from '../ledger/books.fixture.ts'
 import { responses } from '../protocols/openai-responses.ts'
-import { Client } from './client.ts'
+import { HttpClient } from './client.ts'
 
 const settings = { waitingCommentMs: 0, attemptCommentMs: 0, silenceCommentMs: 0, stalledReaderMs: 60_000 }
 
 /** A client on a real connection, whose time the test makes pass, and what it has heard. */
 async function connected() {
   const clock = manualClock(1_000)
-  const { promise, resolve } = Promise.withResolvers<Client>()
-  const server = createServer((req, res) => resolve(new Client(req, res, { id: 'id', protocol: responses, address: '', clock, settings })))
+  const { promise, resolve } = Promise.withResolvers<HttpClient>()
+  const server = createServer((req, res) =>
+    resolve(new HttpClient(req, res, { id: 'id', protocol: responses, address: '', clock, settings })),
+  )
   await new Promise<void>(listening => server.listen(0, '127.0.0.1', listening))
   const heard = { text: '' }
   const { port } = server.address() as AddressInfo

@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock, Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
-import type { Protocol, Telling } from '../protocols/protocol.ts'
+import type { CallReading, Protocol, Telling } from '../protocols/protocol.ts'
 import { comment } from '../protocols/sse.ts'
+import { type Body, readBody } from './body.ts'
+import type { Gateway } from './gateway.ts'
 import { answerEvents, refusalEvents } from './in-stream.ts'
 
 export interface ClientSettings {
@@ -36,15 +38,51 @@ const sliceBytes = 256 * 1024
 const streamHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', 'x-accel-buffering': 'no' }
 
 /**
- * The one who asked. Knows whether they are still there and what they have heard: that one fact decides how a failure
- * can still be told.
+ * The one who asked, over whatever wire. Knows whether they are still there and what they have heard: that one fact decides how a
+ * failure can still be told.
  */
-export class Client {
+export interface Client {
+  readonly id: string
+  readonly protocol: Protocol
+  readonly address: string
+  /** Whose headers and query string are the client's. */
+  readonly request: IncomingMessage
+  /** Resolves when the last byte was handed to the system, or the client is gone. */
+  readonly over: Promise<void>
+  /** Aborted, with the fault `client_left`, as soon as the client is gone before it heard everything. */
+  readonly left: AbortSignal
+  readonly hasLeft: boolean
+  /** The status that the client saw; 0 before any. */
+  readonly statusTold: number
+  header(name: string): string | undefined
+  /** What it asks, and what that says. Fails with the faults of SPEC 1.2 that concern bytes. */
+  read(parts: ReadParts): Promise<{ readonly body: Body; readonly reading: CallReading }>
+  /** From now on a streaming client hears a comment after so much silence, what was before included. 0 ends the comments. */
+  commentEvery(ms: number): void
+  /** The upstream has begun to answer with a stream. */
+  beginStream(headers: Readonly<Record<string, string>>): void
+  /** Writes one event. False when the client reads too slowly: write no more before `onDrain`. */
+  write(raw: Buffer): boolean
+  /** Calls `go` once when the client has read what is buffered; cuts the client when it does not do so in time. */
+  onDrain(go: () => void): void
+  /** The last bytes of a stream. */
+  finishStream(last: readonly Buffer[]): void
+  /** A whole answer that is no stream; if one had to be begun, the answer is told in it. */
+  answer(status: number, headers: Readonly<Record<string, string>>, body: Buffer, model?: string): void
+  /** Says why not, in whatever form the wire still allows. Does nothing once an answer has ended, or the client left. */
+  refuse(fault: Fault, model: string): void
+  /** Ends the connection at once. */
+  cut(): void
+}
+
+export type ReadParts = Pick<Gateway, 'settings' | 'bodies' | 'clock' | 'closing' | 'reader'>
+
+/** A client of HTTP. */
+export class HttpClient implements Client {
   readonly id: string
   readonly protocol: Protocol
   readonly address: string
   readonly request: IncomingMessage
-  /** Resolves when the last byte was handed to the system, or the connection is gone. */
   readonly over: Promise<void>
   readonly #response: ServerResponse
   readonly #clock: Clock
@@ -76,7 +114,6 @@ export class Client {
     })
   }
 
-  /** Aborted, with the fault `client_left`, as soon as the client is gone before it heard everything. */
   get left(): AbortSignal {
     return this.#left.signal
   }
@@ -85,7 +122,6 @@ export class Client {
     return this.#left.signal.aborted
   }
 
-  /** The status that the client saw; 0 before any. */
   get statusTold(): number {
     return this.#statusTold
   }
@@ -95,7 +131,16 @@ export class Client {
     return Array.isArray(value) ? value[0] : value
   }
 
-  /** From now on a streaming client hears a comment after so much silence, what was before included. 0 ends the comments. */
+  async read({ settings, bodies: budget, clock, closing, reader }: ReadParts) {
+    const body = await readBody(this.request, { settings, budget, clock, closing })
+    try {
+      return { body, reading: await reader.read(body.bytes, this.protocol) }
+    } catch (error) {
+      body[Symbol.dispose]()
+      throw error
+    }
+  }
+
   commentEvery(ms: number): void {
     this.#comments?.[Symbol.dispose]()
     this.#comments = undefined
@@ -110,20 +155,17 @@ export class Client {
     this.#comments = this.#clock.after(Math.max(0, ms - silentMs()), beat)
   }
 
-  /** The upstream has begun to answer with a stream. */
   beginStream(headers: Readonly<Record<string, string>>): void {
     if (this.#heard === 'nothing') this.#head(200, { ...headers, ...streamHeaders })
     this.#heard = 'answer'
     this.commentEvery(this.#settings.silenceCommentMs)
   }
 
-  /** Writes one event. False when the client reads too slowly: write no more before `onDrain`. */
   write(raw: Buffer): boolean {
     this.#lastWriteMs = this.#clock.elapsedMs()
     return this.#response.write(raw)
   }
 
-  /** Calls `go` once when the client has read what is buffered; cuts the client when it does not do so in time. */
   onDrain(go: () => void): void {
     this.#stalled = this.#clock.after(this.#settings.stalledReaderMs, () => this.cut())
     this.#response.once('drain', () => {
@@ -137,13 +179,11 @@ export class Client {
     return { id: madeUpId(this.id), model, createdAtMs: this.#clock.nowMs() }
   }
 
-  /** The last bytes of a stream. */
   finishStream(last: readonly Buffer[]): void {
     for (const raw of last) this.#response.write(raw)
     this.#end()
   }
 
-  /** A whole answer that is no stream; if one had to be begun, the answer is told in it. */
   answer(status: number, headers: Readonly<Record<string, string>>, body: Buffer, model = ''): void {
     if (this.#heard === 'comments') return this.finishStream(answerEvents(status, body, this.protocol, this.telling(model)))
     this.#head(status, { ...headers, 'content-length': String(body.length) })
@@ -151,7 +191,6 @@ export class Client {
     this.#writeBody(body, 0)
   }
 
-  /** Says why not, in whatever form the wire still allows. Does nothing once an answer has ended, or the client left. */
   refuse(fault: Fault, model: string): void {
     if (this.hasLeft || this.#heard === 'all') return
     if (this.#heard === 'answer') return this.cut() // Nobody will end that answer: a client that waits for ever is worse off.

@@ -2,6 +2,7 @@ import type { Slot } from '../coordination/coordinator.ts'
 import type { Clock, Timer } from '../lib/clock.ts'
 import { afterNothing } from '../upstreams/rest.ts'
 import type { Admission } from './admit.ts'
+import { conclude } from './conclude.ts'
 import { estimatedInput } from './estimate.ts'
 import { abandon, changeCondition, closeRow, judge, newReply, type Reply, type Tried } from './forward.ts'
 import type { Gateway } from './gateway.ts'
@@ -60,7 +61,8 @@ export function openDrain(settings: DrainSettings, clock: Clock, gateway: () => 
     }
     const entry: Draining = { userId: principal.user.id, cut, isCut: false, timer: clock.after(settings.drainMs, cut), done }
     draining.add(entry)
-    if (offer.group.onClientLeft === 'abort') cut()
+    // What goes on in the background is not ended by ending this; only its id would never be known.
+    if (offer.group.onClientLeft === 'abort' && !call.facts.background) cut()
   }
 
   return {
@@ -80,7 +82,7 @@ export function openDrain(settings: DrainSettings, clock: Clock, gateway: () => 
         () => reply.attempt.abort(),
         async () => {
           const outcome = await running
-          await settle(outcome, admission, 'client_left', gateway())
+          await conclude(outcome, admission, 'client_left', gateway())
         },
       )
     },
@@ -128,7 +130,7 @@ async function drainUnanswered(tried: Tried & { readonly slot: Slot }, admission
   await judge(beginning, tried, gateway)
   const reply = newReply({ attempt, beginning, server, slot, row }, scope.move())
   const outcome = await readUnheard(reply, admission, gateway)
-  await settle({ ...outcome, status: statusOfNobody }, admission, 'client_left', gateway)
+  await conclude({ ...outcome, status: statusOfNobody }, admission, 'client_left', gateway)
 }
 
 /** What nginx writes down for a client that left before any status was told. */
@@ -138,6 +140,6 @@ const statusOfNobody = 499
 async function unsettled(error: unknown, { receipt, hold }: Admission, gateway: Gateway): Promise<void> {
   gateway.log.error({ call: receipt.id, err: error }, 'a drained answer could not be settled')
   const row = rowOf(receipt, { status: statusOfNobody, ended: 'client_left', fault: 'unforeseen' }, gateway)
-  tell(row, receipt, gateway)
+  tell(row, receipt.principal?.user.email, gateway)
   await gateway.books.end({ callId: receipt.id, funds: hold.funds, call: hold.call, row, attempts: receipt.attempts })
 }

@@ -13,6 +13,7 @@ export async function usageOf(
   how: 'heard' | 'client_left',
   gateway: Pick<Gateway, 'counter'>,
 ): Promise<{ usage: Usage; basis: Basis }> {
+  if (admission.call.protocol.isFree) return { usage: noUsage, basis: 'none' }
   const told = facts?.usage ?? usageTold
   if (told) return { usage: told, basis: how === 'client_left' ? 'drained' : 'reported' }
   // A failure that reports no usage is none: OpenAI bills what it reports.

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type { Condition, Slot } from '../coordination/coordinator.ts'
 import { Fault, type FaultName } from '../lib/fault.ts'
+import type { Cut } from '../protocols/splice.ts'
 import { Attempt, type Beginning } from '../upstreams/attempt.ts'
 import type { Outbound } from '../upstreams/egress.ts'
 import { endpointOf } from '../upstreams/endpoint.ts'
@@ -10,11 +11,13 @@ import { type AttemptFault, attemptFaults } from '../upstreams/verdict.ts'
 import type { AttemptRow } from '../usage/record.ts'
 import type { Admission } from './admit.ts'
 import { beside } from './beside.ts'
-import { Chooser } from './choose.ts'
+import { Chooser, type Chosen } from './choose.ts'
 import type { Client } from './client.ts'
+import { beginningOrElsewhere, type Elsewhere } from './first-event.ts'
 import type { Gateway } from './gateway.ts'
-import { unlessAborted } from './patience.ts'
 import type { Server } from './read-call.ts'
+import type { Receipt } from './receipt.ts'
+import { repairFor } from './repair.ts'
 import { requestHeaders } from './request-headers.ts'
 
 /** An answer on its way, and the account's slot that it occupies until its upstream has ended. Disposing ends both, unless handed over. */
@@ -28,7 +31,7 @@ export interface Reply extends AsyncDisposable {
   handOver(): void
 }
 
-type Writable<Type> = { -readonly [Name in keyof Type]: Type[Name] }
+export type Writable<Type> = { -readonly [Name in keyof Type]: Type[Name] }
 
 /**
  * Offers the call to one account after another until one begins to answer. The client has heard nothing yet but waiting
@@ -37,13 +40,20 @@ type Writable<Type> = { -readonly [Name in keyof Type]: Type[Name] }
 export async function forward(admission: Admission, client: Client, gateway: Gateway): Promise<Reply> {
   const { settings } = gateway
   const chooser = new Chooser(admission, client, gateway)
+  // Whole answers say nothing before their end: how slowly they begin cannot be seen.
+  const limitMs = admission.call.facts.stream ? admission.offer.group.firstEventLimitMs : null
   let last: { fault: AttemptFault; server: Server } | undefined
   let isRepeated = false
+  let next: Chosen | undefined
+  let cuts: readonly Cut[] = []
 
   for (let tries = 0; tries <= settings.switchesMax; tries += 1) {
     // Gone while its hold was placed, or while something else was asked that no leaving ends: nobody waits for an answer.
-    if (client.hasLeft) throw client.left.reason
-    let chosen = await chooser.next()
+    if (client.hasLeft) {
+      await next?.slot[Symbol.asyncDispose]()
+      throw client.left.reason
+    }
+    let chosen = next ?? (await chooser.next())
     if ('why' in chosen) {
       if (last === undefined) throw unavailable(chosen.why, chosen.restEndsInMs)
       const waitMs = isRepeated ? undefined : repeatAfterMs(last.fault, gateway)
@@ -54,12 +64,19 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
       if (slot === undefined) break
       chosen = { server: last.server, slot }
     }
-    const tried = await tryOne(chosen.server, chosen.slot, { admission, client, gateway })
+    const elsewhere = limitMs !== null && tries < settings.switchesMax ? { chooser, limitMs } : undefined
+    const tried = await tryOne(chosen, elsewhere, { admission, client, gateway, cuts })
     if ('attempt' in tried) {
       if (tried.beginning.kind !== 'refusal') await bindSession(chooser, chosen.server, gateway)
-      return tried
+      const repair = tries < settings.switchesMax ? repairFor(tried, admission) : undefined
+      if (repair === undefined) return tried
+      cuts = repair.cuts
+      admission.receipt.repaired = repair.what
+      next = { server: tried.server, slot: tried.slot } // The same account, by the slot that it has: this is not its fault.
+      continue
     }
     last = { fault: tried.fault, server: chosen.server }
+    next = tried.next
     if (!attemptFaults[tried.fault.name].elsewhere) break
   }
   if (gateway.closing.aborted && last?.fault.name === 'aborted') throw gateway.closing.reason
@@ -68,22 +85,28 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
   throw exhausted(last.fault, restEndsInMs)
 }
 
-type Trying = { readonly admission: Admission; readonly client: Client; readonly gateway: Gateway }
+export type Trying = { readonly admission: Admission; readonly client: Client; readonly gateway: Gateway; readonly cuts: readonly Cut[] }
+
+/** An attempt that nobody answered, and the account to ask instead when one has been taken already. */
+export interface Failed {
+  readonly fault: AttemptFault
+  readonly next: Chosen | undefined
+}
 
 /** One attempt. The slot is given back here unless an answer took it along, or the drain did. */
-async function tryOne(server: Server, slot: Slot, trying: Trying): Promise<Reply | { readonly fault: AttemptFault }> {
-  const { admission, client, gateway } = trying
+export async function tryOne({ server, slot }: Chosen, elsewhere: Elsewhere | undefined, trying: Trying): Promise<Reply | Failed> {
+  const { admission, client, gateway, cuts } = trying
   await using scope = new AsyncDisposableStack()
   scope.use(slot)
   const { facts, protocol } = admission.call
   client.commentEvery(facts.stream ? gateway.settings.attemptCommentMs : 0)
-  const row = newRow(server, admission, gateway)
+  const row = newRow(server, admission.receipt, gateway)
   const startedMs = gateway.clock.elapsedMs()
-  const attempt = new Attempt(outboundOf(server, admission, client), { protocol, streams: facts.stream }, gateway)
+  const attempt = new Attempt(outboundOf(server, admission, client, cuts), { protocol, streams: facts.stream }, gateway)
   scope.defer(() => abandon(attempt, gateway))
   admission.receipt.attempts.push(row)
 
-  const beginning = await unlessAborted(attempt.beginning, client.left)
+  const { beginning, next } = await beginningOrElsewhere(attempt, elsewhere, trying)
   if (beginning === undefined) {
     if (attempt.isSent) {
       scope.move() // The drain has it now.
@@ -96,7 +119,7 @@ async function tryOne(server: Server, slot: Slot, trying: Trying): Promise<Reply
     throw client.left.reason
   }
   const fault = await judge(beginning, { attempt, server, row, startedMs }, gateway)
-  if (fault !== undefined) return { fault }
+  if (fault !== undefined) return { fault, next }
   return newReply({ attempt, beginning: beginning as Reply['beginning'], server, slot, row }, scope.move())
 }
 
@@ -148,7 +171,7 @@ export async function judge(
     const nowMs = clock.nowMs()
     await changeCondition(
       server,
-      condition => afterFault(condition, fault, server.model, { ...settings, nowMs, sentAtMs: row.beganAtMs }),
+      condition => afterFault(condition, fault, server.model, { ...settings, nowMs, sentAtMs: row.beganAtMs, waitedMs: row.durationMs }),
       gateway,
     )
     return fault
@@ -179,7 +202,7 @@ export function closeRow(row: Writable<AttemptRow>, attempt: Attempt, fault: Att
   row.upstreamRequestId = attempt.upstreamRequestId ?? null
 }
 
-function newRow(server: Server, { receipt }: Admission, { clock }: Pick<Gateway, 'clock'>): Writable<AttemptRow> {
+export function newRow(server: Server, receipt: Receipt, { clock }: Pick<Gateway, 'clock'>): Writable<AttemptRow> {
   return {
     callId: receipt.id,
     number: receipt.attempts.length + 1,
@@ -195,7 +218,7 @@ function newRow(server: Server, { receipt }: Admission, { clock }: Pick<Gateway,
   }
 }
 
-function outboundOf({ account, model }: Server, admission: Admission, client: Client): Outbound {
+function outboundOf({ account, model }: Server, admission: Admission, client: Client, cuts: readonly Cut[]): Outbound {
   const { call, principal, outputCeiling } = admission
   const { facts, instructions, protocol } = call
   const wanted = {
@@ -203,6 +226,7 @@ function outboundOf({ account, model }: Server, admission: Admission, client: Cl
     instructions,
     outputCeiling,
     safetyIdentifier: account.capabilities.safetyIdentifier && !facts.hasSafetyIdentifier ? hashOf(principal.user.id) : undefined,
+    cuts,
   }
   const { origin, path } = endpointOf(account.baseUrl)
   return {
@@ -251,7 +275,7 @@ async function pause(ms: number, client: Client, { clock, closing }: Gateway): P
   })
 }
 
-function unavailable(why: string, restEndsInMs: number | undefined): Fault {
+export function unavailable(why: string, restEndsInMs: number | undefined): Fault {
   return new Fault('accounts_unavailable', { values: { why }, retryAfterSeconds: soonSeconds(restEndsInMs) })
 }
 
@@ -269,7 +293,8 @@ const byStatus: Readonly<Record<number, FaultName>> = {
 
 const withRetryAfter = new Set<FaultName>(['upstream_limited', 'upstream_overloaded', 'upstream_unavailable'])
 
-function exhausted(fault: AttemptFault, restEndsInMs: number | undefined): Fault {
+/** What the last failure means for the client. */
+export function exhausted(fault: AttemptFault, restEndsInMs: number | undefined): Fault {
   const name = byStatus[fault.status ?? 0] ?? 'upstream_failed'
   const cause = new Error(`the last attempt failed: ${fault.name} ${fault.status ?? ''}`)
   return new Fault(name, { cause, retryAfterSeconds: withRetryAfter.has(name) ? soonSeconds(restEndsInMs) : undefined })

@@ -14,8 +14,11 @@ import type { Egress } from '../upstreams/egress.ts'
 import type { RestSettings } from '../upstreams/rest.ts'
 import type { OwnUsage } from '../usage/own.ts'
 import type { Recorder } from '../usage/refusals.ts'
+import type { AtOnce } from './at-once.ts'
+import type { Background } from './background.ts'
 import type { BodyBudget, BodySettings } from './body.ts'
 import type { Books } from './books.ts'
+import type { Brake } from './brake.ts'
 import type { ClientSettings } from './client.ts'
 import type { Drain } from './drain.ts'
 
@@ -34,9 +37,13 @@ export interface Gateway {
   readonly ownUsage: OwnUsage
   readonly egress: Egress
   readonly bodies: BodyBudget
+  readonly brake: Brake
   readonly reader: CallReader
   readonly counter: TokenCounter
   readonly drain: Drain
+  readonly background: Background
+  /** Requests about what upstreams keep. */
+  readonly keptAtOnce: AtOnce
   /** Attempts that are not over. */
   readonly live: Set<Attempt>
   readonly metrics: Metrics
@@ -50,6 +57,13 @@ export interface Gateway {
 
 /** Milliseconds, bytes and counts, as config.ts names them. */
 export interface GatewaySettings extends BodySettings, ClientSettings, AttemptSettings, RestSettings, HoldLimits {
+  readonly socketsPerUserMax: number
+  readonly socketAgeMaxMs: number
+  readonly socketPingMs: number
+  readonly socketCallsMax: number
+  readonly socketLanesMax: number
+  /** What is held of an answer for a slow reader, beyond one event. */
+  readonly readerBufferBytes: number
   readonly lineTimeoutMs: number
   /** How many may wait beyond the user's concurrency. */
   readonly lineExtra: number
@@ -61,6 +75,8 @@ export interface GatewaySettings extends BodySettings, ClientSettings, AttemptSe
   readonly recordHalfLifeMs: number
   readonly switchesMax: number
   readonly sameAccountWaitMaxMs: number
+  /** How long an upstream may take to tell of what it keeps. */
+  readonly keptTimeoutMs: number
   /** Blank is none. */
   readonly defaultInstructions: string
   readonly settleWithinMs: number

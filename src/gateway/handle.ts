@@ -2,14 +2,15 @@ import { Fault } from '../lib/fault.ts'
 import { admit } from './admit.ts'
 import { authenticate } from './authenticate.ts'
 import { bind } from './bind.ts'
+import { isOfALoop } from './brake.ts'
 import type { Client } from './client.ts'
+import { conclude } from './conclude.ts'
 import { forward } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { type Call, readCall } from './read-call.ts'
 import { newReceipt, type Receipt } from './receipt.ts'
 import { type Outcome, relay } from './relay.ts'
 import { rowOf, tell } from './row.ts'
-import { settle } from './settle.ts'
 
 /**
  * One call, from the first byte in to the last line in the books. Never rejects: whatever happens is told, and recorded.
@@ -19,6 +20,7 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
   const receipt = newReceipt(client, path, gateway.clock)
   try {
     const principal = await authenticate(client, receipt, gateway)
+    gateway.brake.check(principal.key.id)
     using call = await readCall(client, principal, receipt, gateway)
     if (call.facts.stream) client.commentEvery(gateway.settings.waitingCommentMs)
     const bound = await bind(call, principal, gateway)
@@ -27,7 +29,8 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
     call.body.lend() // Nobody else will be asked: an answer may take minutes, and its body is hardly needed for it.
     const outcome = await relay(reply, admission, client, gateway) // all but the last bytes; the account's slot is back
     try {
-      await settle(outcome, admission, 'heard', gateway) // durable
+      await conclude(outcome, admission, 'heard', gateway) // durable
+      learn(outcome, principal.key.id, gateway)
     } finally {
       finish(outcome, call, client) // A failure in our books never spoils an answer already given.
     }
@@ -38,22 +41,35 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
 }
 
 /** The last bytes leave. */
-function finish({ last, status }: Outcome, { facts }: Call, client: Client): void {
+export function finish({ last, status }: Outcome, { facts }: Call, client: Client): void {
   if (client.hasLeft) return
   if (last.kind === 'body') client.answer(status, last.headers, last.body, facts.model)
-  else client.finishStream(last.events)
+  else if (last.kind === 'events') client.finishStream(last.events)
+  else client.cut()
 }
 
-function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; receipt: Receipt; gateway: Gateway }): void {
+/** What the brake makes of it. An answer that broke off, or that says it failed, says nothing of the client. */
+export function learn({ reply, facts, status }: Outcome, keyId: string, { brake }: Pick<Gateway, 'brake'>): void {
+  if (reply.beginning.kind === 'refusal') brake.refused(keyId, `the upstream answered ${status}`)
+  else if (facts !== undefined && facts.status !== 'failed') brake.served(keyId)
+}
+
+/** Tells it, and writes the row of a call that came to nothing. */
+export function refuse(fault: Fault, { client, receipt, gateway }: { client: Client; receipt: Receipt; gateway: Gateway }): void {
   client.refuse(fault, receipt.facts?.model ?? '')
   // Somebody must find out why; the client is told no more than its table says.
   if (fault.fault === 'unforeseen') gateway.log.error({ call: receipt.id, err: fault.cause }, 'a call failed in an unforeseen way')
   else if (fault.fault === 'books_away') gateway.log.warn({ call: receipt.id, err: fault.cause }, 'the books are away')
   if (receipt.principal === undefined) return gateway.metrics.unauthenticated.inc({ fault: fault.fault })
   if (receipt.isBooked) return
+  if (fault.fault === 'looping') {
+    gateway.metrics.braked.inc()
+    if (!gateway.brake.isToldInBooks(receipt.principal.key.id)) return
+  }
+  if (isOfALoop(fault)) gateway.brake.refused(receipt.principal.key.id, fault.message)
   const status = client.statusTold || fault.entry.status
   const ended = fault.fault === 'client_left' ? 'client_left' : 'refused'
   const row = rowOf(receipt, { status, ended, fault: fault.fault }, gateway)
-  tell(row, receipt, gateway)
+  tell(row, receipt.principal?.user.email, gateway)
   gateway.recorder.refused(row, receipt.attempts)
 }

@@ -3,7 +3,7 @@ import type { Principal, Snapshot } from '../directory/snapshot.ts'
 import { Fault } from '../lib/fault.ts'
 import type { CallFacts, Protocol } from '../protocols/protocol.ts'
 import { lacks, upstreamModel } from '../upstreams/account.ts'
-import { type Body, readBody } from './body.ts'
+import type { Body } from './body.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import type { Receipt } from './receipt.ts'
@@ -42,14 +42,8 @@ export async function readCall(
   receipt: Receipt,
   gateway: Pick<Gateway, 'settings' | 'bodies' | 'clock' | 'closing' | 'reader' | 'directory'>,
 ): Promise<Call> {
-  const body = await readBody(client.request, {
-    settings: gateway.settings,
-    budget: gateway.bodies,
-    clock: gateway.clock,
-    closing: gateway.closing,
-  })
+  const { body, reading } = await client.read(gateway)
   try {
-    const reading = await gateway.reader.read(body.bytes, client.protocol)
     if ('fault' in reading) throw new Fault(reading.fault)
     const { facts } = reading
     receipt.facts = facts
@@ -59,7 +53,6 @@ export async function readCall(
       gateway.directory.snapshot(),
       receipt.beganAtMs,
     )
-    if (facts.background) throw new Fault('background_unsupported')
     if (facts.toolOutputFault !== undefined) throw new Fault(facts.toolOutputFault)
     return complete(client, { facts, body, offers }, gateway.settings.defaultInstructions.trim())
   } catch (error) {

@@ -35,9 +35,13 @@ export interface Receipt {
   firstTokenMs: number | null
   instructionsAdded: boolean
   outputLoweredTo: number | null
+  /** What the upstream could not read, and was then sent without. */
+  repaired: string | null
   upstreamRequestId: string | null
   /** Its row is written with its charge, by whoever ends the call: nobody else may write one. */
   isBooked: boolean
+  /** Its row says `pending`: the response goes on upstream, and whoever sees its end settles it. */
+  isPending: boolean
 }
 
 /** Of what a client says, such as the name of a model, the books keep so many characters. */
@@ -46,7 +50,7 @@ export const keptCharsMax = 200
 export function newReceipt(client: Client, path: string, clock: Clock): Receipt {
   return {
     id: client.id,
-    path,
+    path: path.slice(0, keptCharsMax),
     address: client.address,
     userAgent: client.header('user-agent')?.slice(0, keptCharsMax) ?? null,
     beganAtMs: clock.nowMs(),
@@ -68,8 +72,10 @@ export function newReceipt(client: Client, path: string, clock: Clock): Receipt 
     firstTokenMs: null,
     instructionsAdded: false,
     outputLoweredTo: null,
+    repaired: null,
     upstreamRequestId: null,
     isBooked: false,
+    isPending: false,
   }
 }
 

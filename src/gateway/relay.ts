@@ -2,7 +2,7 @@ import type { Usage } from '../ledger/price.ts'
 import type { Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
 import { nothingWritten, type Written } from '../protocols/answer-text.ts'
-import { codeVerdict } from '../protocols/openai-events.ts'
+import { codeVerdict, kindOf, readAnswer } from '../protocols/openai-events.ts'
 import {
   type AnswerError,
   type AnswerFacts,
@@ -11,11 +11,13 @@ import {
   type EventRead,
   type Telling,
 } from '../protocols/protocol.ts'
+import { dataOf } from '../protocols/sse.ts'
 import type { EventSink, StreamEnd } from '../upstreams/attempt.ts'
 import { afterAnswer, afterFault } from '../upstreams/rest.ts'
 import type { AttemptFaultName } from '../upstreams/verdict.ts'
 import type { Admission } from './admit.ts'
 import { type Client, madeUpId } from './client.ts'
+import { begin, goesOn } from './conclude.ts'
 import { toolWatch } from './extend.ts'
 import { abandon, changeCondition, closeRow, type Reply } from './forward.ts'
 import type { Gateway } from './gateway.ts'
@@ -43,10 +45,15 @@ export interface Outcome {
   readonly written: () => Written
   readonly last:
     | { readonly kind: 'events'; readonly events: readonly Buffer[] }
+    /** The response goes on without this connection, so no end is made up for it. */
+    | { readonly kind: 'cut' }
     | { readonly kind: 'body'; readonly headers: Readonly<Record<string, string>>; readonly body: Buffer }
 }
 
-type Parts = Pick<Gateway, 'clock' | 'coordinator' | 'drain' | 'ledger' | 'live' | 'log' | 'metrics' | 'settings'>
+type Parts = Pick<
+  Gateway,
+  'background' | 'books' | 'clock' | 'counter' | 'directory' | 'coordinator' | 'drain' | 'ledger' | 'live' | 'log' | 'metrics' | 'settings'
+>
 
 /** Streams all but the last event, or takes the whole answer. The account's slot is back when this returns. */
 export async function relay(reply: Reply, admission: Admission, client: Client, gateway: Parts): Promise<Outcome> {
@@ -62,6 +69,8 @@ export async function relay(reply: Reply, admission: Admission, client: Client, 
   const outcome = await unlessAborted(running, client.left)
   if (outcome !== undefined) return outcome
   relaying.leave()
+  // Its end is asked for: nothing is gained by reading on.
+  if (admission.receipt.isPending) reply.attempt.abort()
   gateway.drain.takeRunning({ reply, running }, admission)
   throw client.left.reason
 }
@@ -95,14 +104,20 @@ class StreamRelay implements EventSink {
   readonly #telling: Telling
   readonly #toolWatch: ReturnType<typeof toolWatch>
   #client: Client | undefined
+  readonly #admission: Admission
+  readonly #parts: Parts
+  /** While the first event waits for the books to have its id, and after. */
+  #begun: Promise<void> | undefined
   #error: AnswerError | undefined
   #isEmpty = true
   #terminal: { readonly facts: AnswerFacts; readonly events: Buffer[]; bytes: number } | undefined
   #terminated: (() => void) | undefined
 
-  constructor(reply: Reply, admission: Admission, client: Client | undefined, gateway: Pick<Gateway, 'clock' | 'ledger' | 'log'>) {
+  constructor(reply: Reply, admission: Admission, client: Client | undefined, gateway: Parts) {
     const { facts, protocol } = admission.call
     this.#reply = reply
+    this.#admission = admission
+    this.#parts = gateway
     this.#client = client
     this.#toolWatch = toolWatch(admission, gateway)
     this.#answer = protocol.openAnswer({ facts, renameTo: reply.server.model === facts.model ? undefined : facts.model })
@@ -137,6 +152,7 @@ class StreamRelay implements EventSink {
       tail = clock.after(tailMs, () => attempt.abort())
     }
     const end = await attempt.pipe(this)
+    await this.#begun
     tail?.[Symbol.dispose]()
     await slot[Symbol.asyncDispose]()
     row.durationMs = Math.round(clock.elapsedMs() - startedMs)
@@ -170,7 +186,20 @@ class StreamRelay implements EventSink {
     this.#toolWatch?.(type)
     if (read.bytes === undefined) return true
     if (read.kind === 'passes') this.#isEmpty = false
+    if (this.#admission.call.facts.background && this.#begun === undefined) return this.#begin(raw, type, read.bytes)
     return this.#write(read.bytes)
+  }
+
+  /** The first event of a response in the background tells its id: it waits until the books know whose that is. */
+  #begin(raw: Buffer, type: string, bytes: Buffer): boolean {
+    const facts = kindOf(type) === 'lifecycle' ? readAnswer(dataOf(raw)) : undefined
+    if (facts === undefined || !goesOn(facts, this.#admission)) return this.#write(bytes)
+    const { attempt } = this.#reply
+    this.#begun = begin(facts, this.#reply, this.#admission, this.#parts).then(() => {
+      if (this.#write(bytes)) attempt.resume()
+    })
+    this.#begun.catch(() => attempt.abort('gateway')) // A mistake of ours; `run` says it.
+    return false
   }
 
   comment(raw: Buffer): boolean {
@@ -215,6 +244,7 @@ class StreamRelay implements EventSink {
       const { facts, events } = this.#terminal
       return { ...shared, facts, fault: undefined, error: undefined, last: { kind: 'events', events } }
     }
+    if (this.#admission.receipt.isPending) return { ...shared, facts: undefined, fault, error: undefined, last: { kind: 'cut' } }
     const error = fault === undefined ? this.#saidOfCall : undefined
     const failure = { code: error?.code ?? 'server_error', message: error?.message ?? new Fault('upstream_cut').message }
     const last = { kind: 'events', events: answer.failure(failure, this.#telling) } as const

@@ -1,9 +1,11 @@
-import { protocols } from '../protocols/list.ts'
+import { posted } from '../protocols/list.ts'
 import { responses } from '../protocols/openai-responses.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import type { Client } from './client.ts'
+import { createConversation } from './conversations.ts'
 import type { Gateway } from './gateway.ts'
 import { handle } from './handle.ts'
+import { tellKept } from './kept.ts'
 import { modelsPath, tellModel, tellModels } from './models.ts'
 import { tellCredits, tellUsage } from './own-account.ts'
 import { ownPage, type TellOwn } from './own-page.ts'
@@ -24,14 +26,23 @@ const bases = ['/openai/v1', '/v1', '']
 
 /** Below the base. */
 const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
-  ...Object.values(protocols).map(protocol => [protocol.path, { protocol, answers: { POST: handle } }] as const),
+  ...Object.values(posted).map(protocol => [protocol.path, { protocol, answers: { POST: handle } }] as const),
+  ['/conversations', { protocol: responses, answers: { POST: createConversation } }],
   ['/credits', page(tellCredits)],
   ['/usage', page(tellUsage)],
   [modelsPath, page(tellModels)],
 ])
 
 /** Paths that end in a name or an id. */
-const families: readonly (readonly [RegExp, Route])[] = [[new RegExp(`^${modelsPath}/.`), page(tellModel)]]
+const families: readonly (readonly [RegExp, Route])[] = [
+  [new RegExp(`^${modelsPath}/.`), page(tellModel)],
+  [/^\/responses\/[^/]+$/, kept('GET', 'DELETE')],
+  [/^\/responses\/[^/]+\/cancel$/, kept('POST')],
+  [/^\/responses\/[^/]+\/input_items$/, kept('GET')],
+  [/^\/conversations\/[^/]+$/, kept('GET', 'POST', 'DELETE')],
+  [/^\/conversations\/[^/]+\/items$/, kept('GET', 'POST')],
+  [/^\/conversations\/[^/]+\/items\/[^/]+$/, kept('GET', 'DELETE')],
+]
 
 /** Undefined for a path that is none of ours. */
 export function routeOf(path: string): Route | undefined {
@@ -39,6 +50,10 @@ export function routeOf(path: string): Route | undefined {
   if (base === undefined) return undefined
   const rest = path.slice(base.length)
   return routes.get(rest) ?? families.find(([pattern]) => pattern.test(rest))?.[1]
+}
+
+function kept(...methods: ('GET' | 'POST' | 'DELETE')[]): Route {
+  return { protocol: responses, answers: Object.fromEntries(methods.map(method => [method, tellKept])) }
 }
 
 function page(tell: TellOwn): Route {

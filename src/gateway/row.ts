@@ -36,17 +36,19 @@ export function rowOf(receipt: Receipt, { status, ended, fault }: Ending, { cloc
     userAgent: receipt.userAgent,
     instructionsAdded: receipt.instructionsAdded,
     outputLoweredTo: receipt.outputLoweredTo,
+    repaired: receipt.repaired,
     upstreamRequestId: receipt.upstreamRequestId,
     beganAtMs: receipt.beganAtMs,
   }
 }
 
 /** Counts a call that has ended, and writes its one log line: what to search for. Everything else is on its row. */
-export function tell(row: CallRow, { principal, facts }: Receipt, { metrics, log }: Pick<Gateway, 'metrics' | 'log'>): void {
-  const { id, keyId, groupId, accountId, status, ended, fault, attempts, usage, cost, basis, durationMs } = row
-  const said = { model: row.requestedModel, stream: facts?.stream, inputTokens: usage.inputTokens, outputTokens: usage.outputTokens }
-  const where = { user: principal?.user.email, key: keyId, group: groupId, account: accountId }
-  log.info({ call: id, ...where, ...said, status, ended, fault, attempts, cost: formatUsd(cost), basis, durationMs }, 'call')
+export function tell(row: CallRow, email: string | undefined, { metrics, log }: Pick<Gateway, 'metrics' | 'log'>): void {
+  const { id, keyId, groupId, accountId, status, ended, fault, attempts, usage, cost, basis, durationMs, repaired } = row
+  const said = { model: row.requestedModel, stream: row.stream, inputTokens: usage.inputTokens, outputTokens: usage.outputTokens }
+  const where = { user: email ?? row.userId, key: keyId, group: groupId, account: accountId }
+  const changed = repaired === null ? {} : { repaired }
+  log.info({ call: id, ...where, ...said, ...changed, status, ended, fault, attempts, cost: formatUsd(cost), basis, durationMs }, 'call')
   metrics.calls.inc({ ended, fault: fault ?? '' })
   metrics.durationSeconds.observe(durationMs / 1000)
   metrics.lineSeconds.observe(row.lineMs / 1000)

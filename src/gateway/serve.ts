@@ -6,9 +6,11 @@ import { newId } from '../lib/id.ts'
 import { responses } from '../protocols/openai-responses.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import { addressOf } from './address.ts'
-import { Client } from './client.ts'
+import { type Client, HttpClient } from './client.ts'
 import type { Gateway } from './gateway.ts'
+import { refuseRaw } from './raw-answer.ts'
 import { type Answer, routeOf } from './routes.ts'
+import { openSockets, type Sockets } from './websocket/upgrade.ts'
 
 /** Everything that this port serves besides calls. */
 export interface Beside {
@@ -22,6 +24,7 @@ export interface Beside {
 
 export interface Serving {
   readonly server: Server
+  readonly sockets: Sockets
   /** From now on every answer asks the client to close its connection. */
   closeConnections(): void
   /** Calls being handled. */
@@ -46,9 +49,10 @@ const headerBytesMax = 32 * 1024
 const fullShare = 1 / 4
 
 export function openServer(gateway: Gateway, beside: Beside, settings: ServeSettings): Serving {
-  const serving = new Set<Promise<void>>()
+  const underWay = new UnderWay()
   const answering = new WeakMap<Socket, ServerResponse>()
   let isClosing = false
+  const sockets = openSockets(gateway, work => underWay.track(work))
   const server = createServer({
     headersTimeout: settings.headersTimeoutMs,
     requestTimeout: 0, // Bodies have limits of their own: a slow but honest upload is no attack.
@@ -69,22 +73,17 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     const client = newClient(request, response, route?.protocol ?? responses, gateway)
     const answer = route?.answers[request.method ?? '']
     if (answer === undefined) return misdirected(client, path, route !== undefined, gateway)
-    const call = handleSurely(answer, client, path, gateway).finally(() => serving.delete(call))
-    serving.add(call)
+    underWay.track(handleSurely(answer, client, path, gateway))
   }
 
   server.on('request', (request, response) => {
     try {
       take(request, response)
     } catch (error) {
-      // A mistake of ours with one request must not end the program, and with it all others.
-      gateway.log.error({ err: error }, 'a request could not be taken')
-      gateway.metrics.unauthenticated.inc({ fault: 'unforeseen' })
-      if (response.headersSent) response.destroy()
-      else tell(response, 500, new Fault('unforeseen').body)
+      untaken(error, response, gateway)
     }
   })
-  server.on('upgrade', (_, socket: Socket) => refuseUpgrade(socket, gateway.clock))
+  server.on('upgrade', (request, socket: Socket, head) => sockets.upgrade(request, socket, head))
   server.on('clientError', (error, socket: Socket) => {
     const answer = answering.get(socket)
     if (answer?.headersSent && !answer.writableFinished) endAfter(answer, socket)
@@ -93,17 +92,42 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
 
   return {
     server,
+    sockets,
     closeConnections() {
       isClosing = true
       server.closeIdleConnections()
     },
     get count() {
-      return serving.size
+      return underWay.count
     },
-    async idle() {
-      while (serving.size > 0) await Promise.all(serving)
-    },
+    idle: () => underWay.idle(),
   }
+}
+
+/** What is being done for clients. None of it rejects. */
+class UnderWay {
+  readonly #work = new Set<Promise<void>>()
+
+  get count(): number {
+    return this.#work.size
+  }
+
+  track(work: Promise<void>): void {
+    const counted = work.finally(() => this.#work.delete(counted))
+    this.#work.add(counted)
+  }
+
+  async idle(): Promise<void> {
+    while (this.#work.size > 0) await Promise.all(this.#work)
+  }
+}
+
+/** A mistake of ours with one request must not end the program, and with it all others. */
+function untaken(error: unknown, response: ServerResponse, { log, metrics }: Gateway): void {
+  log.error({ err: error }, 'a request could not be taken')
+  metrics.unauthenticated.inc({ fault: 'unforeseen' })
+  if (response.headersSent) response.destroy()
+  else tell(response, 500, new Fault('unforeseen').body)
 }
 
 /** Without its query string. */
@@ -136,7 +160,7 @@ function newClient(
   { clock, settings, trustedProxies }: Gateway,
 ): Client {
   const id = newId(clock.nowMs())
-  return new Client(request, response, { id, protocol, address: addressOf(request, trustedProxies), clock, settings })
+  return new HttpClient(request, response, { id, protocol, address: addressOf(request, trustedProxies), clock, settings })
 }
 
 function misdirected(client: Client, path: string, isKnown: boolean, { metrics }: Gateway): void {
@@ -172,25 +196,9 @@ function tell(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 }
 
-function refuseUpgrade(socket: Socket, clock: Clock): void {
-  const fault = new Fault('upgrade_unsupported')
-  writeRaw(socket, '426 Upgrade Required', { 'x-request-id': newId(clock.nowMs()), upgrade: 'HTTP/1.1', 'x-should-retry': 'false' }, fault)
-}
-
 /** What is no HTTP, or too slow, or too long a header: there is no request to answer, only a socket. */
 function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket, clock: Clock): void {
   if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
-  const status = { ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout', HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large' }[
-    error.code ?? ''
-  ]
-  writeRaw(socket, status ?? '400 Bad Request', { 'x-request-id': newId(clock.nowMs()) }, new Fault('body_unreadable'))
-}
-
-function writeRaw(socket: Socket, status: string, headers: Readonly<Record<string, string>>, fault: Fault): void {
-  const body = JSON.stringify(fault.body)
-  const all = { ...headers, 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)), connection: 'close' }
-  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.on('error', () => socket.destroy())
-  socket.end(`HTTP/1.1 ${status}\r\n${lines.join('')}\r\n${body}`)
-  socket.destroySoon()
+  const status = { ERR_HTTP_REQUEST_TIMEOUT: 408, HPE_HEADER_OVERFLOW: 431 }[error.code ?? '']
+  refuseRaw(socket, new Fault('body_unreadable'), clock, status)
 }

@@ -1,15 +1,19 @@
-import { costOf, hasTier } from '../ledger/price.ts'
+import type { NewOwner } from '../directory/owners.ts'
 import { newId } from '../lib/id.ts'
+import type { AnswerFacts, CallFacts } from '../protocols/protocol.ts'
 import type { Admission } from './admit.ts'
 import { beside } from './beside.ts'
 import type { CallEnd } from './books.ts'
 import { metersOf } from './choose.ts'
 import { usageOf } from './estimate.ts'
+import type { Reply } from './forward.ts'
 import type { Gateway } from './gateway.ts'
-import type { Ending, Receipt } from './receipt.ts'
+import { priceOf } from './pricing.ts'
+import type { Server } from './read-call.ts'
+import { type Ending, keptCharsMax, type Receipt } from './receipt.ts'
 import type { Outcome } from './relay.ts'
 import { rowOf, tell } from './row.ts'
-import { whyBeyondHold } from './uncollected.ts'
+import { expectedOf, whyBeyondHold } from './uncollected.ts'
 
 type Parts = Pick<Gateway, 'books' | 'clock' | 'coordinator' | 'counter' | 'directory' | 'log' | 'metrics'>
 
@@ -25,7 +29,7 @@ export async function settle(
 ): Promise<void> {
   const end = await callEnd(outcome, admission, how, gateway)
   admission.handOver() // Only now: until then the hold is released if anything goes wrong.
-  if (end.row !== undefined) tell(end.row, admission.receipt, gateway)
+  if (end.row !== undefined) tell(end.row, admission.receipt.principal?.user.email, gateway)
   await gateway.books.end(end)
   if (outcome !== undefined) await correctRates(admission, outcome, gateway)
 }
@@ -37,11 +41,13 @@ async function callEnd(outcome: Outcome | undefined, admission: Admission, how: 
   if (outcome === undefined || outcome.reply.beginning.kind === 'refusal') return { ...end, row: rowOf(receipt, ending, gateway) }
   await price(outcome, admission, how, gateway)
   const atMs = gateway.clock.nowMs()
+  const { inputTokens, outputTokens } = receipt.usage
   return {
     ...end,
     charge: { cost: receipt.cost, entryId: newId(atMs), atMs },
     row: rowOf(receipt, ending, gateway),
-    owners: ownersOf(outcome, admission, atMs),
+    owners: ownersOf(outcome.facts, outcome.reply, admission, { contextTokens: inputTokens + outputTokens, atMs }),
+    ...(receipt.isPending && { endsPending: true }),
   }
 }
 
@@ -64,29 +70,17 @@ function endedOf({ facts, error }: Outcome): Ending['ended'] {
 async function price(outcome: Outcome, admission: Admission, how: 'heard' | 'client_left', gateway: Parts): Promise<void> {
   const { receipt } = admission
   const { server, attempt } = outcome.reply
-  const { group } = admission.offer
-  const { priceBook } = gateway.directory.snapshot()
+  const { multiplier, unpriced } = admission.offer.group
   const { usage, basis } = await usageOf(outcome, admission, how, gateway)
-  const said = outcome.facts?.model ?? undefined
-  const atMs = receipt.beganAtMs
-  const model = said !== undefined && priceBook.resolve(said, atMs) !== undefined ? said : server.model
-  const tier = outcome.facts?.serviceTier ?? tierAsked(admission, server.account.defaultTier)
-  // What the group gave away when it was asked for is not charged by what it turned out to be.
-  const isGivenAway = group.unpriced === 'free' && priceBook.resolve(server.model, atMs) === undefined
-  const version = isGivenAway ? undefined : priceBook.find({ model, tier, contextTokens: usage.inputTokens, atMs })
-  receipt.accountId = server.account.id
-  receipt.servedModel = said ?? server.model
-  receipt.tier = tier
-  receipt.priceId = version?.id ?? null
-  receipt.usage = usage
-  receipt.basis = basis
-  receipt.cost = version === undefined ? 0n : costOf(usage, version, group.multiplier)
-  if (version !== undefined && !hasTier(version, tier)) gateway.metrics.tierUnpriced.inc({ model: version.model })
-  receipt.uncollectedWhy = whyBeyondHold(admission)
+  const tier = tierAsked(admission, server.account.defaultTier)
+  const of = { multiplier, isUnpricedFree: unpriced === 'free', atMs: receipt.beganAtMs }
+  const priced = priceOf({ facts: outcome.facts, usage, model: server.model, tier, ...of }, gateway)
+  Object.assign(receipt, { accountId: server.account.id, usage, basis, ...priced })
+  receipt.uncollectedWhy = whyBeyondHold(expectedOf(admission), usage)
   receipt.upstreamRequestId = attempt.upstreamRequestId ?? null
 }
 
-function tierAsked({ call }: Admission, defaultTier: string): string {
+export function tierAsked({ call }: Admission, defaultTier: string): string {
   const asked = call.facts.serviceTier
   return asked === undefined || asked === 'auto' ? defaultTier : asked
 }
@@ -94,16 +88,35 @@ function tierAsked({ call }: Admission, defaultTier: string): string {
 /** An answer has no more items worth remembering than this. */
 const itemsMax = 200
 
-function ownersOf({ facts, reply }: Outcome, { call, principal, receipt }: Admission, atMs: number) {
-  const { account } = reply.server
-  if (facts === undefined || facts.responseId === null || !call.facts.store || !account.capabilities.stateful) return []
+/** Of the response, its conversation and its items: whoever asks for one of them later must be who made it. */
+export function ownersOf(
+  facts: AnswerFacts | undefined,
+  { server }: Reply,
+  { call, principal }: Admission,
+  { contextTokens, atMs }: { contextTokens: number; atMs: number },
+): NewOwner[] {
+  const { account } = server
+  // One in the background is kept for a while whatever was asked: else nobody could fetch it.
+  const isKept = call.facts.store || call.facts.background
+  if (facts === undefined || facts.responseId === null || !isKept || !account.capabilities.stateful) return []
   const owner = { userId: principal.user.id, accountId: account.id, atMs }
-  const contextTokens = receipt.usage.inputTokens + receipt.usage.outputTokens
+  const model = modelToTell(server, call.facts)
+  return madeIn(facts, { ...owner, contextTokens, model })
+}
+
+/** What an answer made, each with its owner. */
+export function madeIn(facts: AnswerFacts, owner: Omit<NewOwner, 'id' | 'kind'>): NewOwner[] {
+  const { responseId, conversationId, itemIds } = facts
   return [
-    { ...owner, id: facts.responseId, kind: 'response', contextTokens },
-    ...(facts.conversationId === null ? [] : [{ ...owner, id: facts.conversationId, kind: 'conversation', contextTokens }]),
-    ...facts.itemIds.slice(0, itemsMax).map(id => ({ ...owner, id, kind: 'item', contextTokens: 0 })),
+    ...(responseId === null ? [] : [{ ...owner, id: responseId, kind: 'response' }]),
+    ...(conversationId === null ? [] : [{ ...owner, id: conversationId, kind: 'conversation', model: null }]),
+    ...itemIds.slice(0, itemsMax).map(id => ({ ...owner, id, kind: 'item', contextTokens: 0, model: null })),
   ]
+}
+
+/** What the client calls the model, where its upstream was told another name: so it is told again by that. */
+export function modelToTell(server: Server, { model }: CallFacts): string | null {
+  return server.model === model ? null : model.slice(0, keptCharsMax)
 }
 
 /** Rates were spent on an estimate of the input; now it is known what was used. */

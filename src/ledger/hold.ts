@@ -82,8 +82,8 @@ export function toolCallCost({ inputTokens, prices, multiplier, cachesFor12h }: 
   return scaled(dearestOf(costs), multiplier)
 }
 
-/** Of each answer. */
-function ceilingOf({ ceiling, prices, limits = holdLimits }: HoldQuestion): number {
+/** The most output tokens that each answer can have: what the client said, else what the price book or the limits say. */
+export function ceilingOf({ ceiling, prices, limits = holdLimits }: Pick<HoldQuestion, 'ceiling' | 'prices' | 'limits'>): number {
   if (ceiling !== undefined) return ceiling
   return prices.length === 0 ? limits.holdOutputTokens : Math.max(...prices.map(price => price.maxOutput ?? limits.holdOutputTokens))
 }

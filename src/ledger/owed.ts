@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { DatabaseAway } from '../storage/database.ts'
+import { fromPlainText, plainText } from './plain.ts'
 
 /**
  * Charges that the books could not take in time, written down so that they are not lost, and taken when the books are back.
@@ -67,7 +68,7 @@ export async function openOwed<Charge>(path: string, report: (trouble: OwedTroub
       return true
     }
     try {
-      await take(parseCharge(json) as Charge)
+      await take(fromPlainText(json) as Charge)
       return true
     } catch (cause) {
       if (cause instanceof DatabaseAway) throw cause
@@ -217,7 +218,7 @@ async function writeAll(file: FileHandle, buffer: Buffer, at: number): Promise<v
 
 /** JSON has no newline of its own, so a line is a line. */
 function lineOf(charge: unknown): Buffer {
-  const json = JSON.stringify(charge, (_, value: unknown) => (typeof value === 'bigint' ? { [amountKey]: value.toString() } : value))
+  const json = plainText(charge)
   return Buffer.from(`${checksum(json)} ${json}\n`)
 }
 
@@ -226,15 +227,6 @@ function checkedJson(line: Buffer): string | undefined {
   const json = line.toString('utf8', checksumDigits + 1, line.length - 1)
   return line.toString('latin1', 0, checksumDigits + 1) === `${checksum(json)} ` ? json : undefined
 }
-
-function parseCharge(json: string): unknown {
-  return JSON.parse(json, (_, value: unknown) => {
-    const amount: unknown = typeof value === 'object' && value !== null && amountKey in value ? value[amountKey] : undefined
-    return typeof amount === 'string' ? BigInt(amount) : value
-  })
-}
-
-const amountKey = '$amount'
 
 function checksum(json: string): string {
   return crc32(json).toString(16).padStart(checksumDigits, '0')

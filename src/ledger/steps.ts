@@ -132,10 +132,24 @@ export function settleSteps(settle: Settle): readonly Step[] {
  * is made anew, keeping nothing, so that the charge comes out of what is free.
  */
 export function lateSettleSteps(settle: Settle, call: HeldCall): readonly Step[] {
-  const { funds, callId } = settle
+  return [reviveStep(settle.callId, settle.funds, call), ...settleSteps(settle)]
+}
+
+/**
+ * The hold outlives its gateway from now on: whoever asks for the response in the background ends it. No guard: one that has ended stays
+ * as it is. `late` is a call out of a journal, whose hold may be lost.
+ */
+export function keepSteps(callId: string, funds: Funds, late: HeldCall | undefined): readonly Step[] {
+  const keep = { statement: moveToLasting, values: [callId, lastingLease] }
+  return late === undefined ? [keep] : [reviveStep(callId, funds, late), keep]
+}
+
+/** It stands among the leases from the first day, and never runs out. */
+const lastingLease = 'background'
+
+function reviveStep(callId: string, funds: Funds, call: HeldCall): Step {
   const [walletId, subscriptionId] = funds.kind === 'wallet' ? [funds.walletId, null] : [null, funds.subscriptionId]
-  const values = [callId, walletId, subscriptionId, call.leaseId, ...callValues(call)]
-  return [{ statement: reviveHold, values }, ...settleSteps(settle)]
+  return { statement: reviveHold, values: [callId, walletId, subscriptionId, call.leaseId, ...callValues(call)] }
 }
 
 /** No guard: a hold that is missing or has ended is left as it is, so the steps beside these always land. */
@@ -226,6 +240,8 @@ const takeAgain = statement('update wallets set held = held + (select amount fro
 
 const growInWindows = statement(`update holds set amount = ${grown('room').replaceAll('$to', '$6')}
   from (${selectRoom}) as rooms where holds.id = $5`)
+
+const moveToLasting = statement(`update holds set lease_id = $2 where id = $1 and state = 'held'`)
 
 const reviveHold = statement(`insert into holds (${holdColumns})
   values ($1, $2, $3, 0, 'expired', $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (id) do nothing`)

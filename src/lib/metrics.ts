@@ -2,11 +2,14 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 
 /** What is read at the moment of the scrape. */
 export interface Gauges {
+  readonly sockets: () => number
   readonly callsRunning: () => number
   readonly callsWaiting: () => number
   readonly accountsTaken: () => number
   readonly accountsWaiting: () => number
   readonly drains: () => number
+  /** Calls whose response goes on upstream, to be settled when it is over. */
+  readonly background: () => number
   readonly bodyBytes: () => number
   /** Charges that the books have not taken yet: in the journal, and in memory because the journal refused too. */
   readonly owed: () => number
@@ -24,6 +27,7 @@ export function openMetrics() {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
+  const histogram = (name: string, help: string) => new Histogram({ name, help, buckets: seconds, registers })
   return {
     registry,
     watch: (gauges: Gauges) => watch(gauges, registry),
@@ -37,6 +41,11 @@ export function openMetrics() {
       name: 'headgate_unauthenticated_total',
       help: 'Requests without a known key. They are counted, never recorded.',
       labelNames: ['fault'],
+      registers,
+    }),
+    braked: new Counter({
+      name: 'headgate_braked_total',
+      help: 'Calls refused unread because the client of their key repeats what is refused. One in a minute and key has a row.',
       registers,
     }),
     attempts: new Counter({
@@ -64,20 +73,10 @@ export function openMetrics() {
       labelNames: ['model'],
       registers,
     }),
-    firstTokenSeconds: new Histogram({
-      name: 'headgate_first_token_seconds',
-      help: 'From the request to the first event.',
-      buckets: seconds,
-      registers,
-    }),
-    durationSeconds: new Histogram({
-      name: 'headgate_duration_seconds',
-      help: 'From the request to its end.',
-      buckets: seconds,
-      registers,
-    }),
     ...agreeing(registers),
-    lineSeconds: new Histogram({ name: 'headgate_line_seconds', help: 'Time spent in lines.', buckets: seconds, registers }),
+    firstTokenSeconds: histogram('headgate_first_token_seconds', 'From the request to the first event.'),
+    durationSeconds: histogram('headgate_duration_seconds', 'From the request to its end.'),
+    lineSeconds: histogram('headgate_line_seconds', 'Time spent in lines.'),
   }
 }
 
@@ -115,11 +114,13 @@ function watch(gauges: Gauges, registry: Registry): void {
         this.set(read())
       },
     })
+  gauge('headgate_sockets', 'WebSockets of clients that are open.', gauges.sockets)
   gauge('headgate_calls_running', 'Users’ slots taken.', gauges.callsRunning)
   gauge('headgate_calls_waiting', 'Calls in their user’s line.', gauges.callsWaiting)
   gauge('headgate_account_slots_taken', 'Accounts’ slots taken.', gauges.accountsTaken)
   gauge('headgate_account_line', 'Calls in a pool’s line.', gauges.accountsWaiting)
   gauge('headgate_drains', 'Answers read to their end after their client left.', gauges.drains)
+  gauge('headgate_background_pending', 'Responses in the background that are not settled yet.', gauges.background)
   gauge('headgate_body_bytes', 'Bytes of request bodies in memory.', gauges.bodyBytes)
   gauge('headgate_owed', 'Charges in the journal that the books have not taken yet.', gauges.owed)
   gauge('headgate_alone', 'Redis is silent, and this gateway keeps to its share of every limit. Alarm on any.', gauges.alone)

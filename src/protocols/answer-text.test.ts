@@ -56,8 +56,25 @@ test('beyond the bound the share says how much more there was', () => {
   const tenth = 'x'.repeat(keptBytesMax / 10)
   const text = textOf(...Array.from({ length: 25 }, () => said(tenth)))
   const { texts, share } = text.written()
-  expect(texts).toEqual([tenth.repeat(10)])
-  expect(share).toBeCloseTo(2.5, 5)
+  expect(texts).toEqual(['x'.repeat(keptBytesMax)])
+  expect(share).toBeCloseTo(2.5, 4)
+})
+
+test('of a delta that is larger than the bound its beginning counts, and the share says the rest', () => {
+  const large = 'x'.repeat(keptBytesMax * 4)
+  expect(textOf(said(large)).written()).toEqual({ texts: ['x'.repeat(keptBytesMax)], share: 4 })
+  const { texts, share } = textOf(said('ab'), said(large), said(large)).written()
+  expect(texts).toEqual([`ab${'x'.repeat(keptBytesMax - 2)}`])
+  expect(share).toBeCloseTo(8, 4)
+})
+
+test.each([1, 2, 3, 4, 5, 6, 7])('a delta that is cut, %i bytes into its escapes, is cut in front of one', into => {
+  const text = new AnswerText()
+  const start = 'x'.repeat(keptBytesMax - into)
+  add(text, `data: {"delta":"${start}\\\\\\n\\u00e9\\u00e9\\u00e9"}\n\n`, 'response.output_text.delta')
+  const { texts } = text.written()
+  expect(texts).toHaveLength(1)
+  expect(texts[0]!.slice(start.length)).toBe(['', '\\', '\\', '\\\n', '\\\n', '\\\n', '\\\n'][into - 1])
 })
 
 test('empty deltas without end take no room', () => {

@@ -58,17 +58,32 @@ export class AnswerText {
   }
 
   #keep({ bytes, start, end }: TextSpan): void {
-    // A delta is kept whole or not at all: half of one might end within an escape.
-    if (this.#keptBytes + end - start > keptBytesMax) return
-    for (let from = start; from < end; ) {
+    const until = beforeEscape(bytes, start, Math.min(end, start + keptBytesMax - this.#keptBytes), end)
+    for (let from = start; from < until; ) {
       if (this.#free === 0) this.#free = this.#pages[this.#pages.push(Buffer.allocUnsafeSlow(pageBytes)) - 1]!.length
-      const copied = bytes.copy(this.#pages.at(-1)!, pageBytes - this.#free, from, end)
+      const copied = bytes.copy(this.#pages.at(-1)!, pageBytes - this.#free, from, until)
       this.#free -= copied
       this.#keptBytes += copied
       from += copied
     }
   }
 }
+
+/** A character that has six bytes at the most, "\\u00e9", is kept whole or not at all. One of UTF-8 that is cut is still one. */
+function beforeEscape(bytes: Buffer, start: number, until: number, end: number): number {
+  if (until === end || until === start) return until
+  let at = bytes.lastIndexOf(backslash, until - 1)
+  if (at < Math.max(start, until - escapeBytesMax + 1)) return until
+  // Of several in a row every second one is only the first one's character.
+  let first = at
+  while (first > start && bytes[first - 1] === backslash) first -= 1
+  if ((at - first) % 2 === 1) at -= 1
+  const length = bytes[at + 1] === 0x75 ? escapeBytesMax : 2
+  return at + length > until ? at : until
+}
+
+const backslash = 0x5c
+const escapeBytesMax = 6
 
 function unescaped(json: string): string {
   try {

@@ -49,6 +49,7 @@ function parse(body: Buffer): Fields | undefined {
 export const plainFacts: Omit<CallFacts, 'model' | 'fields' | 'insertAt' | 'isEmptyObject' | 'inputTokensEstimate'> = {
   stream: false,
   maxOutputTokens: undefined,
+  isCompaction: false,
   answers: 1,
   serviceTier: undefined,
   background: false,
@@ -57,6 +58,7 @@ export const plainFacts: Omit<CallFacts, 'model' | 'fields' | 'insertAt' | 'isEm
   hasSafetyIdentifier: true,
   showsUsage: true,
   hasHostedTools: false,
+  hasEncryptedContent: false,
   promptCacheKey: undefined,
   cachesFor12h: false,
   previousResponseId: undefined,

@@ -1,5 +1,6 @@
 import { AnswerText, type Written } from './answer-text.ts'
 import { ceilingOf, isSaid, readCallBody, textOf } from './call-body.ts'
+import { hasEncrypted, withoutEncrypted } from './encrypted.ts'
 import { sizeOf } from './input-size.ts'
 import { isFields } from './json.ts'
 import {
@@ -17,16 +18,20 @@ import {
 import { textsOfBody } from './openai-usage.ts'
 import type { AnswerAsked, AnswerError, AnswerStream, CallFacts, CallReading, EventRead, Protocol } from './protocol.ts'
 import { namesToFind } from './scan.ts'
-import { spliceBody } from './splice.ts'
+import { cut, fieldCuts } from './splice.ts'
 import { dataOf, isDone } from './sse.ts'
 
 /** `POST /v1/responses`, as JSON and as a stream of events. */
 export const responses: Protocol = {
   name: 'responses',
   path: '/responses',
-  readCall: readFacts,
-  rewrite: (body, facts, { model, instructions, outputCeiling, safetyIdentifier }) =>
-    spliceBody(body, facts, { model, instructions, max_output_tokens: outputCeiling, safety_identifier: safetyIdentifier }),
+  readCall: body => readFacts(body),
+  rewrite: (body, facts, { model, instructions, outputCeiling, safetyIdentifier, cuts = [] }) =>
+    cut(body, [
+      ...fieldCuts(facts, { model, instructions, max_output_tokens: outputCeiling, safety_identifier: safetyIdentifier }),
+      ...cuts,
+    ]),
+  withoutEncrypted,
   readBody: readAnswerBody,
   renameInBody: renameModelInBody,
   textsOfBody,
@@ -123,8 +128,8 @@ export const fieldNames = [
 const wantedNames = namesToFind(fieldNames)
 
 /** Reads the body of `POST /v1/responses`, once, for everything that Headgate wants to know of it. */
-export function readFacts(body: Buffer): CallReading {
-  const read = readCallBody(body, wantedNames)
+export function readFacts(body: Buffer, wanted = wantedNames): CallReading {
+  const read = readCallBody(body, wanted)
   if ('fault' in read) return read
   const { model, parsed, place } = read
   const { input } = parsed
@@ -133,6 +138,7 @@ export function readFacts(body: Buffer): CallReading {
     model,
     stream: parsed.stream === true,
     answers: 1,
+    isCompaction: false,
     showsUsage: true,
     ...place,
     maxOutputTokens: ceilingOf(parsed.max_output_tokens),
@@ -142,6 +148,7 @@ export function readFacts(body: Buffer): CallReading {
     hasInstructions: textOf(parsed.instructions) !== undefined,
     hasSafetyIdentifier: isSaid(parsed.safety_identifier),
     hasHostedTools: Array.isArray(parsed.tools) && parsed.tools.some(isHosted),
+    hasEncryptedContent: hasEncrypted(input),
     promptCacheKey: textOf(parsed.prompt_cache_key),
     cachesFor12h: isFields(parsed.prompt_cache_options) && parsed.prompt_cache_options.ttl === '12h',
     previousResponseId: textOf(parsed.previous_response_id),

@@ -1,5 +1,6 @@
 import type { Usage } from '../ledger/price.ts'
 import type { Written } from './answer-text.ts'
+import type { Cut } from './splice.ts'
 
 /**
  * A way in which clients and upstreams speak. Pure: bytes in, facts and bytes out; who may, who pays and who answers is the
@@ -9,10 +10,14 @@ export interface Protocol {
   readonly name: string
   /** Where it is asked, below an account's base URL: "/responses". */
   readonly path: string
+  /** Nothing says that it is charged for: it costs nothing. */
+  readonly isFree?: true
   /** Reads a body, once. */
   readCall(body: Buffer): CallReading
   /** The body with what is wanted of it, as slices to be sent one after the other. Every other byte stays as it was sent. */
   rewrite(body: Buffer, facts: CallFacts, wanted: Wanted): Buffer[]
+  /** What to cut out of a body when the upstream cannot read its encrypted content; undefined when that cannot help. */
+  withoutEncrypted?(body: Buffer, facts: CallFacts): Stripped | undefined
   /** What a JSON answer says of itself. Throws `AnswerUnreadable`. */
   readBody(body: Buffer): AnswerFacts
   /** The JSON answer with another name of the model. */
@@ -35,6 +40,15 @@ export interface Wanted {
   readonly instructions?: string | undefined
   readonly outputCeiling?: number | undefined
   readonly safetyIdentifier?: string | undefined
+  /** As `withoutEncrypted` says. */
+  readonly cuts?: readonly Cut[] | undefined
+}
+
+/** What a body is sent without. */
+export interface Stripped {
+  readonly cuts: readonly Cut[]
+  /** In words: "3 reasoning items". */
+  readonly what: string
 }
 
 export interface AnswerAsked {
@@ -98,6 +112,8 @@ export interface CallFacts {
   readonly insertAt: number
   readonly isEmptyObject: boolean
   readonly maxOutputTokens: number | undefined
+  /** What comes out is not longer than what goes in, and nothing in the body can lower it. */
+  readonly isCompaction: boolean
   /** How many answers are asked for at once, each of them up to that ceiling. */
   readonly answers: number
   readonly serviceTier: string | undefined
@@ -111,6 +127,8 @@ export interface CallFacts {
   readonly showsUsage: boolean
   /** True when `tools` names a tool that the upstream runs itself and may bill by the call. */
   readonly hasHostedTools: boolean
+  /** Some of the input can be read only by the organisation that made it. */
+  readonly hasEncryptedContent: boolean
   readonly promptCacheKey: string | undefined
   /** What it writes to the prompt cache is to stay for twelve hours, which may cost more. */
   readonly cachesFor12h: boolean

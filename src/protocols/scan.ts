@@ -1,3 +1,5 @@
+import type { FieldSpan } from './protocol.ts'
+
 /** One member of an object: its name with escapes resolved, and where its value stands (end exclusive), in bytes. */
 export interface Member {
   readonly name: string
@@ -72,6 +74,25 @@ export function scanObject(bytes: Buffer, wanted: Names, { from = 0, membersMax 
   return { members, insertAt, isEmpty: false }
 }
 
+/** Where the elements stand of the JSON array that begins at `from`. Undefined as `scanObject`. */
+export function scanItems(bytes: Buffer, from: number): readonly FieldSpan[] | undefined {
+  const open = afterBlanks(bytes, from)
+  if (bytes[open] !== bracket) return undefined
+  const items: FieldSpan[] = []
+  const counts = { values: 0 }
+  let at = afterBlanks(bytes, open + 1)
+  while (bytes[at] !== bracketEnd) {
+    const valueEnd = endOfValue(bytes, at, counts)
+    if (valueEnd <= at) return undefined
+    items.push({ valueStart: at, valueEnd })
+    at = afterBlanks(bytes, valueEnd)
+    if (bytes[at] === bracketEnd) break
+    if (bytes[at] !== comma || ++counts.values > valuesMax) return undefined
+    at = afterBlanks(bytes, at + 1)
+  }
+  return items
+}
+
 /** True when there is nothing but JSON's white space. */
 export function isBlank(bytes: Buffer): boolean {
   return afterBlanks(bytes, 0) === bytes.length
@@ -129,7 +150,7 @@ function endOfValue(bytes: Buffer, at: number, counts: { values: number }): numb
   let end = at
   for (; end < bytes.length; end++) {
     const byte = bytes[end]!
-    if (byte === comma || byte === braceEnd || byte <= 0x20) break
+    if (byte === comma || byte === braceEnd || byte === bracketEnd || byte <= 0x20) break
   }
   return end
 }

@@ -1,5 +1,5 @@
 import type { Condition } from '../coordination/coordinator.ts'
-import type { Account } from '../directory/entities.ts'
+import type { Account, Capabilities } from '../directory/entities.ts'
 import type { CallFacts, Protocol } from '../protocols/protocol.ts'
 
 /** An account that might take a call, the name that its upstream knows the model by, and how it fares. */
@@ -16,18 +16,35 @@ export function upstreamModel(account: Account, model: string): string | undefin
   return model
 }
 
+/** Whose encrypted content it can read. An account of which nobody said anything is alone. */
+export function organizationOf({ id, organization }: Account): string {
+  return organization === null ? `account ${id}` : `organization ${organization}`
+}
+
 /** What the call asks for that the account's server cannot do, in words; undefined when it can do it all. */
-export function lacks({ capabilities }: Account, facts: CallFacts, { name }: Pick<Protocol, 'name'>): string | undefined {
+export function lacks({ capabilities, proxy }: Account, facts: CallFacts, { name }: Pick<Protocol, 'name'>): string | undefined {
   const tier = facts.serviceTier
-  if (name in spoken && !capabilities[name as keyof typeof spoken]) return `speaks no ${spoken[name as keyof typeof spoken]}`
-  if (!capabilities.stateful && facts.previousResponseId !== undefined) return 'keeps no responses'
+  const speaking = spoken[name]
+  if (speaking !== undefined && !capabilities[speaking.needs]) return `speaks no ${speaking.says}`
+  // A socket is opened directly: undici's tunnels are not to be had by it.
+  if (name === 'websocket' && proxy !== null) return 'is behind a proxy, which no WebSocket passes'
+  if (!capabilities.stateful && (facts.previousResponseId ?? facts.conversationId) !== undefined) return 'keeps no responses'
+  if (facts.background && !(capabilities.background && capabilities.stateful)) return 'runs nothing in the background'
   if (!capabilities.serviceTiers && tier !== undefined && tier !== 'auto' && tier !== 'default')
     return `has no service tier ${tier.slice(0, 20)}`
   if (!capabilities.hostedTools && facts.hasHostedTools) return 'runs no hosted tools'
   return undefined
 }
 
-const spoken = { responses: 'Responses API', chat: 'Chat Completions API', embeddings: 'Embeddings API', compact: 'compaction' } as const
+/** By the protocol's name: what the account must be able to do. */
+const spoken: Readonly<Record<string, { readonly needs: keyof Capabilities; readonly says: string }>> = {
+  responses: { needs: 'responses', says: 'Responses API' },
+  chat: { needs: 'chat', says: 'Chat Completions API' },
+  embeddings: { needs: 'embeddings', says: 'Embeddings API' },
+  websocket: { needs: 'websocket', says: 'WebSocket' },
+  compact: { needs: 'compact', says: 'compaction' },
+  inputTokens: { needs: 'responses', says: 'Responses API' },
+}
 
 /** Whether an account may be given a call now. `probe`: it is out, but one call may find out whether it still is. */
 export type Readiness = 'free' | 'full' | 'probe' | 'circuit' | 'resting' | 'out' | 'disabled'

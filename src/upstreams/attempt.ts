@@ -111,6 +111,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
     return this.#controller !== undefined
   }
 
+  /** Whether it is known how it began: by an answer or by a fault. */
+  get hasBegun(): boolean {
+    return this.#hasBegun
+  }
+
   /** Ends it now. What has begun ends as `aborted`. */
   abort(why: AttemptFaultName = 'aborted'): void {
     this.#abortedWhy ??= why

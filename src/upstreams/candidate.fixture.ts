@@ -15,6 +15,7 @@ export function candidate(name: string, said: Partial<Account & Condition> = {})
     priority,
     weight,
     groupIds: [],
+    organization: null,
     models,
     capabilities: said.capabilities ?? defaultCapabilities,
     proxy: null,

@@ -43,6 +43,24 @@ test('a name that resolves to a private address is not reached, and nothing is c
   trap.close()
 })
 
+test('a WebSocket is opened under the same checks', async () => {
+  let connections = 0
+  const trap = createTcpServer(socket => {
+    connections += 1
+    socket.destroy()
+  })
+  await once(trap.listen(0, '127.0.0.1'), 'listening')
+  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }))
+  const target = (origin: string, route: Route) => ({ origin, path: '/v1/responses', headers: {}, route, messageBytesMax: 1000 })
+  for (const origin of ['https://127.0.0.1', 'http://example.com']) expect(() => egress.openSocket(target(origin, guarded))).toThrow()
+  expect(() => egress.openSocket(target('https://example.com', { ...open, proxy: 'http://127.0.0.1:1' }))).toThrow('proxy')
+  const ws = egress.openSocket(target(`https://localhost:${portOf(trap)}`, guarded))
+  const [error] = await once(ws, 'error')
+  expect(String(error.message)).toMatch(/localhost resolves to .* not a public address/)
+  expect(connections).toBe(0)
+  trap.close()
+})
+
 test('the account that allows it reaches a private address', async () => {
   const server = createServer((_, response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{"object":"list"}'))
   await once(server.listen(0, '127.0.0.1'), 'listening')

@@ -2,6 +2,7 @@ import { lookup } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { Readable } from 'node:stream'
 import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici'
+import { WebSocket } from 'ws'
 import { isPublicAddress } from '../lib/address.ts'
 
 /** Which way out a request may take. */
@@ -16,7 +17,7 @@ export interface Outbound {
   readonly origin: string
   /** With the query string. */
   readonly path: string
-  readonly method: 'POST' | 'GET'
+  readonly method: 'POST' | 'GET' | 'DELETE'
   readonly headers: Readonly<Record<string, string>>
   /** Slices to be sent one after another; empty for none. */
   readonly body: readonly Buffer[]
@@ -36,7 +37,15 @@ export class EgressForbidden extends Error {
 export interface Egress {
   /** Throws EgressForbidden at once where the origin says enough; what a name resolves to is told to the handler. */
   send(outbound: Outbound, handler: Dispatcher.DispatchHandler): void
+  /** Begins to open a WebSocket, under the same checks; what becomes of it is told by its events. Throws for a route by a proxy. */
+  openSocket(target: SocketTarget): WebSocket
   close(): Promise<void>
+}
+
+/** Where a WebSocket is asked for. */
+export interface SocketTarget extends Pick<Outbound, 'origin' | 'path' | 'headers' | 'route'> {
+  /** The largest message that it may bring. */
+  readonly messageBytesMax: number
 }
 
 /** Below this, slices are joined: one write is cheaper than several. */
@@ -67,7 +76,7 @@ export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: nu
           origin,
           path,
           method,
-          headers: method === 'GET' ? { ...headers } : { ...headers, 'content-length': String(bytes) },
+          headers: method !== 'POST' ? { ...headers } : { ...headers, 'content-length': String(bytes) },
           body:
             body.length === 0 ? null : bytes <= joinBytesMax ? joined(body) : Readable.from(lettingGo([...body]), { objectMode: false }),
           // Attempts keep their own time, to the millisecond.
@@ -76,6 +85,19 @@ export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: nu
         },
         handler,
       )
+    },
+    openSocket({ origin, path, headers, route, messageBytesMax }) {
+      if (route.proxy !== null) throw new EgressForbidden('a WebSocket does not go through a proxy')
+      if (!route.allowPrivateAddress) requirePublic(origin, 'https:')
+      return new WebSocket(origin.replace(/^http/, 'ws') + path, {
+        headers: { ...headers },
+        handshakeTimeout: connectTimeoutMs,
+        maxPayload: messageBytesMax,
+        // An upstream that compresses makes a small message large: what it may weigh would not be known before.
+        perMessageDeflate: false,
+        followRedirects: false,
+        ...(route.allowPrivateAddress ? {} : { lookup: publicLookup }),
+      })
     },
     async close() {
       await Promise.all([...agents.values()].map(agent => agent.destroy()))

@@ -246,3 +246,12 @@ test('what speaks against an account is forgotten while nobody uses it, half of 
   expect(after(-5)).toEqual(bad)
   expect(aged(calm, start, 30_000)).toBe(calm)
 })
+
+test('an account that was given up for being slow looks slower than before, never faster', () => {
+  const slow = (before: Condition, waitedMs: number) =>
+    afterFault(before, { name: 'slow_first_event', status: null }, 'm', { ...settings, nowMs: start, sentAtMs: start - waitedMs, waitedMs })
+  expect(slow(calm, 3_000)).toEqual({ ...calm, firstEventMs: 3_000 })
+  expect(slow({ ...calm, firstEventMs: 1_000 }, 11_000).firstEventMs).toBe(4_000)
+  // It was waited for so long only; that it would have taken longer is what its average says.
+  expect(slow({ ...calm, firstEventMs: 9_000 }, 3_000).firstEventMs).toBe(9_000)
+})

@@ -39,6 +39,8 @@ const well = {
 export interface Sent {
   /** When it was sent, in milliseconds since 1970. */
   readonly sentAtMs: number
+  /** How long somebody waited for its first event, where it never came. */
+  readonly waitedMs?: number
 }
 
 /** A stream has begun. That says how fast the account is, not yet that it is well: some break off every stream they begin. */
@@ -63,12 +65,25 @@ export function afterAnswer(condition: Condition, sentAtMs: number): Condition {
   }
 }
 
+/**
+ * The account told of something that it keeps. So it can be reached, and failures in a row are over; whether it may make anything new,
+ * which is why it rests, that does not say.
+ */
+export function afterKept(condition: Condition): Condition {
+  return {
+    ...condition,
+    successRate: averaged(condition.successRate, 1, successWeight),
+    recentAttempts: condition.recentAttempts + 1,
+    failures: condition.circuitSinceMs === null ? 0 : condition.failures,
+  }
+}
+
 /** An attempt failed. Pure: what the condition becomes. A client's own fault never comes here. */
 export function afterFault(
   condition: Condition,
   fault: AttemptFault,
   model: string,
-  { nowMs, sentAtMs, ...rest }: RestSettings & Sent & { nowMs: number },
+  { nowMs, sentAtMs, waitedMs = 0, ...rest }: RestSettings & Sent & { nowMs: number },
 ): Condition {
   // Of many that were under way together the first one's failure is the news, and the others' the same news again.
   const isNews = !isOlder(condition, sentAtMs)
@@ -92,6 +107,8 @@ export function afterFault(
       const restMs = doubling(rest.overloadRestMs, Math.max(0, overloads - 1), rest.overloadRestMaxMs)
       return { ...rests(Math.max(fault.askedMs ?? 0, restMs), 'overloaded'), overloads }
     }
+    case 'slow_first_event':
+      return slower(before, waitedMs)
     case 'model_not_found':
       return { ...before, modelRests: withModelRest(condition, model, { nowMs, untilMs: nowMs + rest.modelRestMs }) }
     default:
@@ -159,6 +176,11 @@ function afterFailure(condition: Condition, fault: AttemptFault, nowMs: number, 
   const probes = Math.max(0, failures - rest.circuitFailures)
   const probeAtMs = nowMs + doubling(rest.circuitRestMs, probes, rest.circuitRestMaxMs)
   return { ...failing, circuitSinceMs: condition.circuitSinceMs ?? nowMs, probeAtMs, restingWhy: `failing (${fault.name})` }
+}
+
+/** It took at least so long. Its average may have been worse before, and must not look better for what we did not wait to see. */
+function slower(condition: Condition, waitedMs: number): Condition {
+  return afterFirstEvent(condition, Math.max(condition.firstEventMs ?? 0, waitedMs))
 }
 
 function doubling(firstMs: number, times: number, maxMs: number): number {

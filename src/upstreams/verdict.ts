@@ -13,6 +13,12 @@ export const attemptFaults = {
   reset: { elsewhere: true, passing: true, blames: true, means: 'The connection was reset before the answer began' },
   headers_timeout: { elsewhere: true, passing: false, blames: true, means: 'No headers in time' },
   first_event_timeout: { elsewhere: true, passing: false, blames: true, means: 'No first event in time' },
+  slow_first_event: {
+    elsewhere: true,
+    passing: false,
+    blames: false,
+    means: 'No first event within the limit of the group, and another account was free',
+  },
   body_cut: { elsewhere: true, passing: true, blames: true, means: 'The JSON body was cut midway' },
   body_malformed: { elsewhere: true, passing: false, blames: true, means: 'The answer is not what the protocol says' },
   body_too_large: { elsewhere: false, passing: false, blames: false, means: 'The JSON answer is larger than answerBytesMax' },
@@ -132,7 +138,7 @@ function durationMs(text: string): number | undefined {
 }
 
 /** OpenAI's error body; servers that answer HTML, numbers as codes or nothing at all give nulls. */
-function errorOf(body: string): { code: string | null; type: string | null } {
+export function errorOf(body: string): { code: string | null; type: string | null } {
   try {
     const parsed: unknown = JSON.parse(body)
     const error = isRecord(parsed) && isRecord(parsed['error']) ? parsed['error'] : {}

@@ -48,7 +48,16 @@ async function add(atMs: number, change: Partial<CallRow> = {}, attempts: readon
       uncollectedWhy: null,
       attempts: attempts.length,
     },
-    ...{ lineMs: 0, firstTokenMs: 1, durationMs: 2, address: '', userAgent: null, instructionsAdded: false, outputLoweredTo: null },
+    ...{
+      lineMs: 0,
+      firstTokenMs: 1,
+      durationMs: 2,
+      address: '',
+      userAgent: null,
+      instructionsAdded: false,
+      outputLoweredTo: null,
+      repaired: null,
+    },
     ...{ upstreamRequestId: null, beganAtMs: atMs, ...change },
   }
   const rows = attempts.map((attempt, index) => ({

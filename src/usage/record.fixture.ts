@@ -18,6 +18,6 @@ export function refusal(id: string): CallRow {
       address: '192.0.2.1',
       userAgent: null,
     },
-    ...{ instructionsAdded: false, outputLoweredTo: null, upstreamRequestId: null, beganAtMs: startMs },
+    ...{ instructionsAdded: false, outputLoweredTo: null, repaired: null, upstreamRequestId: null, beganAtMs: startMs },
   }
 }

@@ -24,7 +24,7 @@ test('a call and its attempts come back as they were written', async () => {
       address: '192.0.2.1',
       userAgent: 'codex_cli',
     },
-    ...{ instructionsAdded: true, outputLoweredTo: 15, upstreamRequestId: 'req_1', beganAtMs: startMs },
+    ...{ instructionsAdded: true, outputLoweredTo: 15, repaired: null, upstreamRequestId: 'req_1', beganAtMs: startMs },
   }
   const attempts = [attempt('c', 1, { status: null, fault: 'upstream_cut', upstreamRequestId: null, answered: false }), attempt('c', 2, {})]
   await books.database.commit(callSteps(row, attempts), 'synced')

@@ -12,11 +12,16 @@ export type Ended =
   /** The upstream broke, stalled or ended before it was complete. */
   | 'cut'
   | 'client_left'
+  /** It goes on upstream, in the background; its row is written anew when it is over. */
+  | 'running'
   /** Its gateway was gone before the end, and nobody knows what became of it. */
   | 'gateway_died'
 
-/** How the amount is known: `reported` by the upstream, read on after the client left (`drained`), `estimated`, or nothing to know. */
-export type Basis = 'reported' | 'drained' | 'estimated' | 'none'
+/**
+ * How the amount is known: `reported` by the upstream, read on after the client left (`drained`), `estimated`, not yet (`pending`), or
+ * nothing to know.
+ */
+export type Basis = 'reported' | 'drained' | 'estimated' | 'pending' | 'none'
 
 /** Why a cost was more than could be taken. What each means stands in docs/billing.md. */
 export const uncollectedReasons = [
@@ -65,6 +70,8 @@ export interface CallRow {
   /** Headgate added the operator's default instructions. */
   readonly instructionsAdded: boolean
   readonly outputLoweredTo: number | null
+  /** What the upstream was sent without, because it could not read it: "3 reasoning items". */
+  readonly repaired: string | null
   readonly upstreamRequestId: string | null
   readonly beganAtMs: number
 }
@@ -92,8 +99,8 @@ export { noUsage } from '../ledger/price.ts'
 
 /**
  * Writes the call's one row and its attempts. They stand behind the ledger's steps in their transaction, because what is
- * uncollected is what the hold was settled for, short of the cost. A row that is there already stays, but for the one
- * that says the gateway died: the truth has come after all.
+ * uncollected is what the hold was settled for, short of the cost. A row that is there already stays, but for the ones
+ * that say the gateway died, or that the call still runs: the truth has come after all.
  */
 export function callSteps(row: CallRow, attempts: readonly AttemptRow[]): readonly Step[] {
   return [{ statement: insertCall, values: valuesOf(row) }, ...attempts.map(attemptStep)]
@@ -144,6 +151,7 @@ function valuesOf(row: CallRow): readonly Value[] {
     row.userAgent,
     row.instructionsAdded ? 1 : 0,
     row.outputLoweredTo,
+    row.repaired,
     row.upstreamRequestId,
     row.beganAtMs,
     // Rows of an older version, out of its journal, have no such field.
@@ -157,7 +165,7 @@ const callColumns = [
   ...['input_tokens', 'cached_tokens', 'cache_write_tokens', 'cache_write_12h_tokens'],
   ...['output_tokens', 'reasoning_tokens', 'web_searches', 'file_searches'],
   ...['held', 'cost', 'attempts', 'line_ms', 'first_token_ms', 'duration_ms'],
-  ...['address', 'user_agent', 'instructions_added', 'output_lowered_to', 'upstream_request_id', 'began_at'],
+  ...['address', 'user_agent', 'instructions_added', 'output_lowered_to', 'repaired', 'upstream_request_id', 'began_at'],
 ]
 
 const cost = `$${callColumns.indexOf('cost') + 1}`
@@ -174,7 +182,8 @@ const insertCall = statement(`insert into calls (${callColumns.join(', ')}, unco
   values (${callColumns.map((column, index) => (column === 'held' ? heldInAll : `$${index + 1}`)).join(', ')}, ${cost} - ${settled},
     case when ${cost} = ${settled} then null
       when (select state from holds where holds.id = $1) = 'settled_late' then 'hold_expired' else ${why} end)
-  on conflict (id) do update set ${replaced.join(', ')} where calls.ended = 'gateway_died' and excluded.ended <> 'gateway_died'`)
+  on conflict (id) do update set ${replaced.join(', ')} 
+  where (calls.ended = 'gateway_died' and excluded.ended <> 'gateway_died') or (calls.basis = 'pending' and excluded.basis <> 'pending')`)
 
 const insertAttempt = statement(`insert into attempts (call_id, number, account_id, model, began_at, status, fault,
     first_event_ms, duration_ms, upstream_request_id, answered)

@@ -126,7 +126,15 @@ function call(beganAtMs: number, given: Pick<CallRow, 'userId' | 'keyId' | 'acco
       attempts: 0,
       lineMs: 0,
     },
-    ...{ firstTokenMs: null, durationMs: 1, address: '192.0.2.1', userAgent: null, instructionsAdded: false, outputLoweredTo: null },
+    ...{
+      firstTokenMs: null,
+      durationMs: 1,
+      address: '192.0.2.1',
+      userAgent: null,
+      instructionsAdded: false,
+      outputLoweredTo: null,
+      repaired: null,
+    },
     ...{ upstreamRequestId: null, beganAtMs, ...given },
   }
 }

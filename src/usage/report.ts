@@ -171,6 +171,7 @@ function toCall(row: Row): Call {
     userAgent: row.user_agent as string | null,
     instructionsAdded: row.instructions_added === 1n,
     outputLoweredTo: numberOrNull(row.output_lowered_to),
+    repaired: row.repaired as string | null,
     upstreamRequestId: row.upstream_request_id as string | null,
     beganAtMs: Number(row.began_at),
   }

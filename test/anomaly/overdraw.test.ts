@@ -130,7 +130,14 @@ function scriptOf(chance: () => number, answers: Plan['answers'], { ceiling, inp
 }
 
 /** Only money refuses anybody: there is a place in the line for everyone, and a busy machine may take long. */
-const patient = { lineExtra: calls, lineTimeoutMs: 120_000, booksTimeoutMs: 120_000, waitingCommentMs: 0, attemptCommentMs: 0 }
+const patient = {
+  refusalsPerMinute: 0,
+  lineExtra: calls,
+  lineTimeoutMs: 120_000,
+  booksTimeoutMs: 120_000,
+  waitingCommentMs: 0,
+  attemptCommentMs: 0,
+}
 
 async function opened({ funds, money, keys, concurrency, startsAtMs }: Plan): Promise<World & { readonly keys: readonly string[] }> {
   const isWallet = funds === 'wallet'

@@ -132,7 +132,7 @@ async function useInEveryWay({ url }: GatewayProcess, sim: Sim, key: string, tol
     [400, { body: JSON.stringify({ input: planted.prompt }) }],
     [415, { body, headers: { 'content-encoding': 'canary' } }],
     [404, { body, path: '/v1/other' }],
-    [400, { body: { ...body, background: true } }],
+    [404, { body, path: '/v1/responses/resp_unknown/cancel' }],
     [400, { body: { ...body, previous_response_id: 'resp_unknown' } }],
   ]
   for (const [status, asked] of refusals) {

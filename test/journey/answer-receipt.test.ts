@@ -81,6 +81,7 @@ test.for(['json', 'stream'] as const)('of an answer that a second account gave (
     user_agent: 'agent/1 '.repeat(25),
     instructions_added: 0n,
     output_lowered_to: expect.toSatisfy(lowered => lowered === null || typeof lowered === 'bigint'),
+    repaired: null,
     upstream_request_id: 'req_second',
     began_at: expect.toSatisfy(ms => ms >= BigInt(beganMs) && ms <= BigInt(Date.now())),
   })

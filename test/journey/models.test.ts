@@ -31,7 +31,7 @@ test('a group that gives away what has no price lists that too', async () => {
 test('another key sees its own groups only', async () => {
   await using world = await openWorld()
   const { entity, steps } = makeGroup(
-    { name: 'empty', multiplier: parseDecimal('1'), pays: 'balance', unpriced: 'refuse', onClientLeft: 'drain' },
+    { name: 'empty', multiplier: parseDecimal('1'), pays: 'balance', unpriced: 'refuse', onClientLeft: 'drain', firstEventLimitMs: null },
     Date.now(),
   )
   await world.commit(steps)

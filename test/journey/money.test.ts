@@ -225,8 +225,8 @@ async function subscribed(draft: Partial<SubscriptionDraft>, { second = 'none', 
 }
 
 async function addGroup(world: World, name: string, pays: Group['pays']): Promise<Group> {
-  const { multiplier, unpriced, onClientLeft } = world.group
-  const made = makeGroup({ name, pays, multiplier, unpriced, onClientLeft }, Date.now())
+  const { multiplier, unpriced, onClientLeft, firstEventLimitMs } = world.group
+  const made = makeGroup({ name, pays, multiplier, unpriced, onClientLeft, firstEventLimitMs }, Date.now())
   await world.commit(made.steps)
   const account = world.accounts[0]!
   await world.changeAccount(account, { groupIds: [...account.groupIds, made.entity.id] })

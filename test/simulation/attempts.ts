@@ -75,7 +75,7 @@ export class AttemptLaws {
   #probed(sent: Sent): void {
     const { accountId, played } = sent
     if (played.sent.at(-2)?.accountId === accountId || this.#isAllOut(sent)) return
-    const other = [...this.#probes].find(probe => probe.accountId === accountId && !probe.isOver)
+    const other = [...this.#probes].find(probe => probe.accountId === accountId && isUnderWay(probe))
     if (other !== undefined) this.#parts.broke(`${played.name} probes ${accountId} while ${other.played.name} does`)
     this.#probes.add(sent)
   }
@@ -98,6 +98,11 @@ export class AttemptLaws {
     if (nowMs - lastMs >= betweenBytesTimeoutMs) return true
     return begunMs === undefined && nowMs - sentMs >= (played.stream ? firstEventTimeoutMs : jsonHeadersTimeoutMs)
   }
+}
+
+/** One whose client left before it had arrived never will: its upstream does not hear of that. */
+function isUnderWay({ isOpen, isOver, played }: Sent): boolean {
+  return isOpen || !(isOver || played.hasLeft)
 }
 
 function isWorse(was: Condition, is: Condition): boolean {

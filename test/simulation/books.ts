@@ -70,6 +70,8 @@ export class SimulatedBooks {
     owners: {
       ownerOf: id => this.#later(() => this.#owners.get(id)),
       ownersOf: ids => this.#later(() => new Map(ids.map(id => [id, this.#owners.get(id)] as const).filter(isKnown))),
+      keep: unplayed,
+      lengthen: unplayed,
     },
     recorder: { refused: row => this.#write(row), dropped: 0, flush: unplayed, [Symbol.asyncDispose]: unplayed },
     ownUsage: { calls: unplayed, sums: unplayed },
@@ -117,7 +119,7 @@ export class SimulatedBooks {
     if (charge === undefined) this.#release(callId)
     else this.#charge(callId, hold, charge.cost)
     if (row !== undefined) this.#write(row)
-    for (const { id, ...owner } of owners) if (!this.#owners.has(id)) this.#owners.set(id, owner)
+    for (const { id, ...owner } of owners) if (!this.#owners.has(id)) this.#owners.set(id, { model: null, ...owner })
   }
 
   #charge(callId: string, hold: Hold, cost: bigint): void {

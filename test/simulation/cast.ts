@@ -100,6 +100,7 @@ function groupNumber(n: number): Group {
     multiplier,
     pays: 'balance',
     unpriced: 'refuse',
+    firstEventLimitMs: null,
     onClientLeft: n === 0 ? 'drain' : 'abort',
     createdAtMs: 0,
   }
@@ -141,6 +142,7 @@ function upstreamNumber(n: number, usualMs: number, { groups, chance }: { groups
     priority: chance() < 0.8 ? 50 : 60,
     weight: between(chance, 1, 2),
     groupIds: groups.filter((_, index) => index === n % groups.length || chance() < 0.5).map(group => group.id),
+    organization: null,
     models: chance() < 0.3 ? { sim: 'sim-renamed' } : {},
     capabilities: defaultCapabilities,
     proxy: null,

@@ -1,4 +1,4 @@
-import { Client } from '../../src/gateway/client.ts'
+import { HttpClient } from '../../src/gateway/client.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
 import { handle } from '../../src/gateway/handle.ts'
 import { responses } from '../../src/protocols/openai-responses.ts'
@@ -90,7 +90,7 @@ export class Clients {
     if (played.session !== undefined) headers['session-id'] = played.session
     const request = requestWith(headers, body)
     const parts = { id: played.name, protocol: responses, address: '192.0.2.1', clock, settings }
-    const client = new Client(request, played.response.asServerResponse(), parts)
+    const client = new HttpClient(request, played.response.asServerResponse(), parts)
     const leaving =
       leavesMs === undefined
         ? undefined

@@ -3,13 +3,15 @@ import type { Settings } from '../../src/config/settings.ts'
 import { readConfig } from '../../src/config.ts'
 import { type Condition, type Coordinator, calm } from '../../src/coordination/coordinator.ts'
 import { inMemory } from '../../src/coordination/memory.ts'
+import { AtOnce } from '../../src/gateway/at-once.ts'
+import { openBackground } from '../../src/gateway/background.ts'
 import { BodyBudget } from '../../src/gateway/body.ts'
+import { openBrake } from '../../src/gateway/brake.ts'
 import { openDrain } from '../../src/gateway/drain.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
 import type { Log } from '../../src/lib/log.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { openMetrics } from '../../src/lib/metrics.ts'
-import type { TokenCounter } from '../../src/protocols/count-in-worker.ts'
 import { openCallReader } from '../../src/protocols/read-in-worker.ts'
 import type { Egress } from '../../src/upstreams/egress.ts'
 import { resumed } from '../../src/upstreams/rest.ts'
@@ -22,6 +24,7 @@ import { VirtualClock } from './clock.ts'
 import { SimulatedDirectory } from './directory.ts'
 import { expectHeard } from './hearing.ts'
 import { LineLaws } from './lines.ts'
+import { noCounts } from './no-counts.ts'
 import { playing } from './played.ts'
 import { type SessionFigures, SessionLaws } from './sessions.ts'
 import { simulatedEgress } from './upstreams.ts'
@@ -47,9 +50,6 @@ const defaults = readConfig({ env: {}, flags: {}, cwd: '.' }).settings
 const metrics = openMetrics()
 /** A run of five minutes has some thousands; this many means that it would never end. */
 const eventsMax = 500_000
-
-/** A thread has a time of its own: estimates go by the rule of bytes. */
-const counter: TokenCounter = { count: async () => undefined, close: async () => {} }
 
 class Stage {
   readonly clock = new VirtualClock()
@@ -143,9 +143,12 @@ class Stage {
       coordinator: this.#watched(this.memory),
       egress: this.#egress(),
       bodies: new BodyBudget(settings.bodiesBytesMax),
+      brake: openBrake(0, clock), // Every call is to have a row.
       reader: openCallReader(),
-      counter,
+      counter: noCounts,
       drain: openDrain(settings, clock, () => gateway),
+      background: openBackground(settings, clock, () => gateway),
+      keptAtOnce: new AtOnce(settings.keptAtOnceMax),
       live: new Set(),
       metrics,
       log: this.#log(),

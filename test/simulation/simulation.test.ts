@@ -20,7 +20,8 @@ test.for(seeds)('all promises are kept, and the same seed gives the same run (HE
   runs.push(run)
 })
 
-test('T13: sessions stay where all is well, and leave what has become slow within three calls', () => {
+/** Of one seed that is looked at alone, or a few, the shares mean nothing. */
+test.skipIf(seeds.length < 100)('T13: sessions stay where all is well, and leave what has become slow within three calls', () => {
   const sum = (of: (run: (typeof runs)[number]) => number) => runs.reduce((total, run) => total + of(run), 0)
   const [stayed, strayed, displaced] = (['stayed', 'strayed', 'displaced'] as const).map(name => sum(run => run.sessions[name]))
   const hash = createHash('sha256')

@@ -59,6 +59,9 @@ export function simulatedEgress(upstreams: readonly Upstream[], parts: UpstreamP
       parts.onSent(sent)
       new Exchange(sent, handler, parts).connect(actsOf(phase, askedOf(outbound), parts.chance))
     },
+    openSocket() {
+      throw new Error('no client of the simulation speaks WebSocket')
+    },
     close: async () => {},
   }
 }

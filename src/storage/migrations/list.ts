@@ -5,6 +5,19 @@ import { priceBook } from './0003-price-book.ts'
 import { callsByKey } from './0004-calls-by-key.ts'
 import { codes } from './0005-codes.ts'
 import { uncollectedWhy } from './0006-uncollected-why.ts'
+import { firstEventLimit } from './0007-first-event-limit.ts'
+import { organizations } from './0008-organizations.ts'
+import { background } from './0009-background.ts'
 
 /** Every change of the schema, in order. A new one is a file and a line here. */
-export const migrations: readonly Migration[] = [books, refunds, priceBook, callsByKey, codes, uncollectedWhy]
+export const migrations: readonly Migration[] = [
+  books,
+  refunds,
+  priceBook,
+  callsByKey,
+  codes,
+  uncollectedWhy,
+  firstEventLimit,
+  organizations,
+  background,
+]
