@@ -1,5 +1,5 @@
 import { type Answer, finalStatus } from './answer.ts'
-import { isObject } from './asked.ts'
+import { type Asked, isObject } from './asked.ts'
 import type { Part, Shown } from './output.ts'
 
 /** One `chat.completion.chunk`. */
@@ -27,6 +27,11 @@ export function draftChunks(made: Answer): ChatDraft[] {
   }
   drafts.push({ chunk: finishChunk(made, reasonOf(made)), shown: { part: parts.length, chars: 0 } })
   return drafts
+}
+
+/** How many answers are asked for at once. */
+export function choicesAsked({ fields: { n } }: Asked): number {
+  return typeof n === 'number' && Number.isInteger(n) && n > 0 ? n : 1
 }
 
 export function finishChunk(made: Answer, reason: string): ChatChunk {
@@ -61,7 +66,12 @@ export function chatCompletion(made: Answer, wire: Record<string, unknown> | und
     object: 'chat.completion',
     created: made.createdAtSeconds,
     model: made.model,
-    choices: [{ index: 0, message, logprobs: null, finish_reason: reasonOf(made) }],
+    choices: Array.from({ length: choicesAsked(made.asked) }, (_, index) => ({
+      index,
+      message,
+      logprobs: null,
+      finish_reason: reasonOf(made),
+    })),
     ...(wire !== undefined && { usage: chatUsage(wire) }),
     service_tier: made.tier,
     system_fingerprint: null,

@@ -1,6 +1,6 @@
 import { type Answer, failureOf, finalStatus, makeAnswer, usedBy } from './answer.ts'
 import { type Asked, askedOrRefusal, type CountTokens, countTexts, notJson, parseObject, type Refusal, refusal } from './asked.ts'
-import { type ChatChunk, chatCompletion, chatUsage, chunkOf, draftChunks, finishChunk } from './chat-chunks.ts'
+import { type ChatChunk, chatCompletion, chatUsage, choicesAsked, chunkOf, draftChunks, finishChunk } from './chat-chunks.ts'
 import { refusalOf } from './create.ts'
 import { dataFrame, doneMarker } from './events.ts'
 import { answer, type Exchange } from './exchange.ts'
@@ -13,7 +13,7 @@ import { isBroken, type Script } from './script.ts'
 import { endStream, sendBilled, sendInstead, sendStreamHead } from './send.ts'
 import { reportUsage } from './usage.ts'
 
-/** `POST /v1/chat/completions`. One choice is made, whatever `n` says. */
+/** `POST /v1/chat/completions`. All of its `n` choices say the same. */
 export async function completeChat(exchange: Exchange, parts: Parts): Promise<void> {
   const { key, body } = exchange
   const asked = readChat(body, parts.countTokens)
@@ -27,7 +27,7 @@ export async function completeChat(exchange: Exchange, parts: Parts): Promise<vo
     const instead = refusalOf(script, asked.model)
     if (instead !== undefined) return await sendInstead(run, instead, script.rawBody)
     const making = { suffix, contextTokens: 0, countTokens: parts.countTokens, organisation: parts.organisationOf(key) }
-    const made = { ...makeAnswer(asked, script, making), id: `chatcmpl-${suffix}` }
+    const made = { ...times(makeAnswer(asked, script, making), choicesAsked(asked)), id: `chatcmpl-${suffix}` }
     Object.assign(line, { modelServed: made.model, tier: made.tier, responseId: made.id })
     if (!asked.stream) return await sendCompletion(run, made)
     try {
@@ -38,10 +38,26 @@ export async function completeChat(exchange: Exchange, parts: Parts): Promise<vo
   })
 }
 
+/** So many choices, each up to the ceiling. They are told at the same pace, so what has been shown of one has been shown of all. */
+function times(made: Answer, choices: number): Answer {
+  if (choices === 1) return made
+  const { output, used } = made
+  const parts = output.parts.map(part => ({ ...part, tokens: part.tokens * choices }))
+  const sums = { tokens: output.tokens * choices, reasoningTokens: output.reasoningTokens * choices }
+  return {
+    ...made,
+    output: { ...output, ...sums, parts, countTokens: 'by share' },
+    used: { ...used, outputTokens: used.outputTokens * choices, reasoningTokens: used.reasoningTokens * choices },
+  }
+}
+
 /** Hosted tools and images are no part of a chat completion. */
 function spoken({ webSearches: _, hugeEventBytes: __, ...script }: Script): Script {
   return script
 }
+
+/** As many as OpenAI makes. */
+const choicesMax = 128
 
 /** Tokens of the messages and the tools, by the rule of `readAsked`. */
 function readChat(body: Buffer, countTokens: CountTokens): Asked | Refusal {
@@ -52,6 +68,10 @@ function readChat(body: Buffer, countTokens: CountTokens): Asked | Refusal {
   const { messages, tools, max_completion_tokens: max, max_tokens: maxBefore } = fields
   if (!Array.isArray(messages) || messages.length === 0) {
     return refusal(400, "Missing required parameter: 'messages'.", 'missing_required_parameter', 'messages')
+  }
+  const { n } = fields
+  if (typeof n === 'number' && n > choicesMax) {
+    return refusal(400, `Invalid 'n': integer above maximum value. Expected a value <= ${choicesMax}.`, 'integer_above_max_value', 'n')
   }
   const ceiling = max ?? maxBefore
   const toolTexts = Array.isArray(tools) && tools.length > 0 ? [JSON.stringify(tools)] : []
@@ -83,11 +103,15 @@ async function sendChunks(run: Run, made: Answer): Promise<void> {
   for (const [n, { chunk, shown }] of drafts.slice(0, endAt).entries()) {
     await pace(run, n)
     run.begun = true
-    if (!(await show(chunk))) return await breakOffChat(run, made)
+    for (const each of ofEachChoice(chunk, choicesAsked(made.asked))) if (!(await show(each))) return await breakOffChat(run, made)
     Object.assign(run.shown, shown)
   }
   await pace(run, endAt)
-  if (isBroken(end)) return await breakOffChat(run, made)
+  if (isBroken(end)) {
+    if ((script.afterEvents ?? 0) <= drafts.length) return await breakOffChat(run, made)
+    await finish(run, made, false, show)
+    return await breakOff(run, end)
+  }
   if (end === 'failed' || end === 'error') {
     chargeShown(run, made, end)
     await show({ error: { type: 'server_error', ...failureOf(script) } })
@@ -96,6 +120,11 @@ async function sendChunks(run: Run, made: Answer): Promise<void> {
     await put(run, doneMarker(script))
   }
   await endStream(run)
+}
+
+function ofEachChoice(chunk: ChatChunk, choices: number): ChatChunk[] {
+  const told = chunk.choices as readonly object[]
+  return Array.from({ length: choices }, (_, index) => ({ ...chunk, choices: told.map(choice => ({ ...choice, index })) }))
 }
 
 async function breakOffChat(run: Run, made: Answer): Promise<void> {
@@ -113,6 +142,6 @@ async function finish(run: Run, made: Answer, isEarly: boolean, show: (chunk: Ch
   const isReported = isAsked && wire !== undefined
   run.charge(run.line, charged)
   Object.assign(run.line, { ended: isEarly ? 'incomplete' : finalStatus(made), usageReported: isReported })
-  if (isEarly) await show(finishChunk(made, 'length'))
+  if (isEarly) for (const each of ofEachChoice(finishChunk(made, 'length'), choicesAsked(made.asked))) await show(each)
   if (isReported) await show({ ...chunkOf(made, []), usage: chatUsage(wire) })
 }

@@ -10,6 +10,8 @@ import { reportUsage } from './usage.ts'
 
 /** As long as those of OpenAI's smaller model. */
 const dimensionsDefault = 1_536
+/** As long as those of the larger one. */
+const dimensionsMax = 3_072
 
 /** `POST /v1/embeddings`: for the same text, always the same vector of length one. */
 export async function embed(exchange: Exchange, parts: Parts): Promise<void> {
@@ -56,6 +58,9 @@ function readEmbedding(body: Buffer, countTokens: CountTokens): Embedding | Refu
   const inputs: readonly unknown[] = isOne ? [input] : Array.isArray(input) ? input : []
   if (inputs.length === 0 || !inputs.every(each => (typeof each === 'string' && each !== '') || isTokens(each))) {
     return refusal(400, "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.")
+  }
+  if (typeof dimensions === 'number' && (dimensions > dimensionsMax || !Number.isInteger(dimensions))) {
+    return refusal(400, `Invalid 'dimensions': expected a whole number <= ${dimensionsMax}.`, null, 'dimensions')
   }
   return {
     model: asked.model,

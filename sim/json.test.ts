@@ -190,3 +190,10 @@ function usage(input: [number, number, number], output: [number, number], total:
     total_tokens: total,
   }
 }
+
+test('a body nested too deep to be read is refused, and the next is answered', async () => {
+  await using sim = await openSim()
+  const deep = `{"model":"m","input":${'['.repeat(50_000)}${']'.repeat(50_000)}}`
+  expect(await ask(sim, { body: deep }).heard).toMatchObject({ status: 400 })
+  expect(await ask(sim, { body: { model: 'm', input: 'x' } }).heard).toMatchObject({ status: 200 })
+})

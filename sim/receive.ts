@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { refusal } from './asked.ts'
+import { notJson, refusal } from './asked.ts'
 import { csvOf } from './bill.ts'
 import { create } from './create.ts'
+import type { Exchange } from './exchange.ts'
 import type { Parts } from './parts.ts'
 import { findRoute } from './routes.ts'
 
@@ -20,11 +21,20 @@ export async function receive(req: IncomingMessage, res: ServerResponse, parts: 
     parts.watch.changed()
   }
   if (!isWhole) return
-  const exchange = { key, path, body, res }
+  try {
+    await answerBy(method, route, { key, path, body, res }, parts)
+  } catch (error) {
+    // Nested so deep that no reader can follow: nothing that can be read.
+    if (!(error instanceof RangeError) || res.headersSent) throw error
+    sendValue(res, 400, { error: notJson().error })
+  }
+}
+
+async function answerBy(method: string, route: string, exchange: Exchange, parts: Parts): Promise<void> {
   if (method === 'POST' && route === '/v1/responses') return await create(exchange, parts) // Before the table, for benchmarks.
   const found = findRoute(method, route)
   if (found !== undefined) return await found.act(exchange, parts, found.ids)
-  sendValue(res, 404, { error: refusal(404, `Invalid URL (${method} ${route})`).error })
+  sendValue(exchange.res, 404, { error: refusal(404, `Invalid URL (${method} ${route})`).error })
 }
 
 /** The upstream's own figures, by day, key and model: `?format=csv` for a file. */

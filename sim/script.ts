@@ -45,7 +45,10 @@ export interface Script {
 
   /** How the answer ends. Default `completed`; longer than `max_output_tokens` it ends `incomplete` instead. */
   readonly end?: End
-  /** The end comes after so many events, 0 being before the first. Not for `completed`. Default: after all but the terminal one. */
+  /**
+   * The end comes after so many events, 0 being before the first. Not for `completed`. Default: after all but the terminal one. A broken
+   * end of a chat completion that comes after more than there are lacks nothing but `[DONE]`: the usage has been told.
+   */
   readonly afterEvents?: number
   /** For `cut`, `eof`, `stall` and `reset`: the end comes after so many bytes of the body, JSON or stream. Default for JSON: half of it. */
   readonly afterBytes?: number

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { CountTokens } from '../sim/asked.ts'
+import type { SimPrice } from '../sim/invoice.ts'
 import { openSim, type Sim } from '../sim/sim.ts'
 import type { Settings } from '../src/config/settings.ts'
 import { readConfig } from '../src/config.ts'
@@ -53,6 +54,8 @@ export interface WorldOptions {
   readonly settings?: Partial<Settings>
   readonly prices?: readonly Partial<PriceDraft>[]
   readonly adapters?: Adapters
+  /** What the scripted upstream charges for `sim`. Default: `simPrice`. */
+  readonly charges?: SimPrice
   /** How the scripted upstream counts. Default: bytes / 4. */
   readonly countTokens?: CountTokens
   /** The scripted upstream's organisation by upstream key. Default: all of one. */
@@ -70,8 +73,8 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   await using scope = new AsyncDisposableStack()
   const folder = mkdtempSync(join(tmpdir(), 'headgate-test-'))
   scope.defer(() => rmSync(folder, { recursive: true, force: true }))
-  const { countTokens, organisations = {} } = options
-  const sim = scope.use(await openSim({ prices: { sim: simPrice }, organisations, ...(countTokens && { countTokens }) }))
+  const { countTokens, charges = simPrice, organisations = {} } = options
+  const sim = scope.use(await openSim({ prices: { sim: charges }, organisations, ...(countTokens && { countTokens }) }))
   let database: Database | undefined
   const defaults = readConfig({ env: {}, flags: {}, cwd: folder }).settings
   const settings: Settings = {

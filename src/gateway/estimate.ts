@@ -8,14 +8,14 @@ import type { Outcome } from './relay.ts'
 
 /** What an answer used, and how that is known: as it was reported, else by counting what was sent and what came. */
 export async function usageOf(
-  { facts, isEmpty, usageTold, written }: Outcome,
+  { facts, isEmpty, told, written }: Outcome,
   admission: Admission,
   how: 'heard' | 'client_left',
   gateway: Pick<Gateway, 'counter'>,
 ): Promise<{ usage: Usage; basis: Basis }> {
   if (admission.call.protocol.isFree) return { usage: noUsage, basis: 'none' }
-  const told = facts?.usage ?? usageTold
-  if (told) return { usage: told, basis: how === 'client_left' ? 'drained' : 'reported' }
+  const usage = facts?.usage ?? told.usage
+  if (usage) return { usage, basis: how === 'client_left' ? 'drained' : 'reported' }
   // A failure that reports no usage is none: OpenAI bills what it reports.
   if (facts?.status === 'failed' || isEmpty) return { usage: noUsage, basis: 'none' }
   return { usage: await estimated(written(), admission, gateway), basis: 'estimated' }

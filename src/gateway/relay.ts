@@ -1,4 +1,3 @@
-import type { Usage } from '../ledger/price.ts'
 import type { Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
 import { nothingWritten, type Written } from '../protocols/answer-text.ts'
@@ -7,8 +6,10 @@ import {
   type AnswerError,
   type AnswerFacts,
   type AnswerStream,
+  type AnswerTold,
   AnswerUnreadable,
   type EventRead,
+  nothingTold,
   type Telling,
 } from '../protocols/protocol.ts'
 import { dataOf } from '../protocols/sse.ts'
@@ -39,8 +40,8 @@ export interface Outcome {
   readonly error: AnswerError | undefined
   /** Nothing of an answer came, only that there is none. */
   readonly isEmpty: boolean
-  /** What was told of its usage before it broke, where a protocol tells that before the end. */
-  readonly usageTold: Usage | null
+  /** What it told before it broke, where a protocol tells that before the end. */
+  readonly told: AnswerTold
   /** The text that came, for an estimate. It is read when it is asked for. */
   readonly written: () => Written
   readonly last:
@@ -90,7 +91,7 @@ function wholeAnswer(reply: Reply, { call }: Admission): Outcome {
   const facts = beginning.kind === 'json' ? beginning.facts : undefined
   const written = () => (beginning.kind === 'json' ? { texts: call.protocol.textsOfBody(body), share: 1 } : nothingWritten)
   const last = { kind: 'body', headers: answerHeaders(beginning.headers), body } as const
-  return { reply, status: beginning.status, facts, fault: undefined, error: undefined, isEmpty: false, usageTold: null, written, last }
+  return { reply, status: beginning.status, facts, fault: undefined, error: undefined, isEmpty: false, told: nothingTold, written, last }
 }
 
 /** After the terminal event only a few bytes may follow (`data: [DONE]`), and soon. */
@@ -239,7 +240,7 @@ class StreamRelay implements EventSink {
 
   #outcome(fault: AttemptFaultName | undefined): Outcome {
     const answer = this.#answer
-    const shared = { reply: this.#reply, status: 200, isEmpty: this.#isEmpty, usageTold: answer.usageTold, written: () => answer.written() }
+    const shared = { reply: this.#reply, status: 200, isEmpty: this.#isEmpty, told: answer.told, written: () => answer.written() }
     if (this.#terminal !== undefined) {
       const { facts, events } = this.#terminal
       return { ...shared, facts, fault: undefined, error: undefined, last: { kind: 'events', events } }

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
@@ -76,13 +76,10 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     underWay.track(handleSurely(answer, client, path, gateway))
   }
 
-  server.on('request', (request, response) => {
-    try {
-      take(request, response)
-    } catch (error) {
-      untaken(error, response, gateway)
-    }
-  })
+  const receive = surely(take, gateway)
+  server.on('request', receive)
+  // An expectation that nobody knows may be overlooked (RFC 9110, 10.1.1). Node would refuse it with neither words nor an id.
+  server.on('checkExpectation', receive)
   server.on('upgrade', (request, socket: Socket, head) => sockets.upgrade(request, socket, head))
   server.on('clientError', (error, socket: Socket) => {
     const answer = answering.get(socket)
@@ -123,11 +120,17 @@ class UnderWay {
 }
 
 /** A mistake of ours with one request must not end the program, and with it all others. */
-function untaken(error: unknown, response: ServerResponse, { log, metrics }: Gateway): void {
-  log.error({ err: error }, 'a request could not be taken')
-  metrics.unauthenticated.inc({ fault: 'unforeseen' })
-  if (response.headersSent) response.destroy()
-  else tell(response, 500, new Fault('unforeseen').body)
+function surely(take: RequestListener, { log, metrics }: Pick<Gateway, 'log' | 'metrics'>): RequestListener {
+  return (request, response) => {
+    try {
+      take(request, response)
+    } catch (error) {
+      log.error({ err: error }, 'a request could not be taken')
+      metrics.unauthenticated.inc({ fault: 'unforeseen' })
+      if (response.headersSent) response.destroy()
+      else tell(response, 500, new Fault('unforeseen').body)
+    }
+  }
 }
 
 /** Without its query string. */
@@ -200,5 +203,5 @@ function tell(response: ServerResponse, status: number, body: unknown): void {
 function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket, clock: Clock): void {
   if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
   const status = { ERR_HTTP_REQUEST_TIMEOUT: 408, HPE_HEADER_OVERFLOW: 431 }[error.code ?? '']
-  refuseRaw(socket, new Fault('body_unreadable'), clock, status)
+  refuseRaw(socket, new Fault('body_unreadable'), clock, { status })
 }

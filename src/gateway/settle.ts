@@ -74,7 +74,7 @@ async function price(outcome: Outcome, admission: Admission, how: 'heard' | 'cli
   const { usage, basis } = await usageOf(outcome, admission, how, gateway)
   const tier = tierAsked(admission, server.account.defaultTier)
   const of = { multiplier, isUnpricedFree: unpriced === 'free', atMs: receipt.beganAtMs }
-  const priced = priceOf({ facts: outcome.facts, usage, model: server.model, tier, ...of }, gateway)
+  const priced = priceOf({ facts: outcome.facts ?? outcome.told, usage, model: server.model, tier, ...of }, gateway)
   Object.assign(receipt, { accountId: server.account.id, usage, basis, ...priced })
   receipt.uncollectedWhy = whyBeyondHold(expectedOf(admission), usage)
   receipt.upstreamRequestId = attempt.upstreamRequestId ?? null

@@ -164,7 +164,7 @@ describe('a stream', () => {
     answer.read(chunk(said({ choices: [{ index: 0, delta }] })), '')
     for (const index of [1, 1, 0]) answer.read(chunk(said({ choices: [{ index, delta: { content: `"${index}"` } }] })), '')
     expect(answer.written()).toEqual({ texts: ['énohm{"a":1}', '"1""1"', '"0"'], share: 1 })
-    expect(answer.usageTold).toBeNull()
+    expect(answer.told.usage).toBeNull()
   })
 
   test('an error in it is one, with or without an event’s name', () => {
@@ -180,6 +180,20 @@ describe('a stream', () => {
     const [last, ...others] = open().failure({ code: 'server_error', message: 'It broke.' }, { id: '', model: '', createdAtMs: 0 })
     expect(JSON.parse(dataOf(last!))).toEqual({ error: { message: 'It broke.', type: 'server_error', param: null, code: 'server_error' } })
     expect(others).toEqual([])
+  })
+
+  test('that told an error is ended by it: the marker behind it is not passed on, and no second error follows', () => {
+    const answer = open()
+    answer.read(chunk({ error: { message: 'No.', code: 'server_error' } }), '')
+    expect(answer.read(done, '')).toEqual({ kind: 'passes', bytes: undefined })
+    expect(answer.failure({ code: 'server_error', message: 'It broke.' }, { id: '', model: '', createdAtMs: 0 })).toEqual([])
+  })
+
+  test('tells its model, tier and usage before its end', () => {
+    const answer = open()
+    expect(answer.told).toEqual({ model: null, serviceTier: null, usage: null })
+    answer.read(chunk({ model: 'm-2026', service_tier: 'flex', choices: [], usage }), '')
+    expect(answer.told).toMatchObject({ model: 'm-2026', serviceTier: 'flex', usage: { inputTokens: 10, outputTokens: 4 } })
   })
 
   test('whatever a chunk holds, what passes is the same JSON without usage and under the name asked for', () => {

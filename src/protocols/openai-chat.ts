@@ -5,7 +5,7 @@ import { sizeOf } from './input-size.ts'
 import { type Fields, isFields } from './json.ts'
 import { errorOf, parsedAnswer, renameModelInBody, textOr } from './openai-events.ts'
 import { areCounts, countOf, fieldsOf } from './openai-usage.ts'
-import type { AnswerAsked, AnswerFacts, AnswerStream, CallFacts, CallReading, EventRead, Protocol } from './protocol.ts'
+import type { AnswerAsked, AnswerFacts, AnswerStream, AnswerTold, CallFacts, CallReading, EventRead, Protocol } from './protocol.ts'
 import { namesToFind, type ObjectScan, scanObject } from './scan.ts'
 import { type Cut, cut, fieldCuts, memberCut } from './splice.ts'
 import { dataInPlace, isDone } from './sse.ts'
@@ -114,7 +114,8 @@ class ChatAnswer implements AnswerStream {
   #tier: string | null = null
   #finish: string | null = null
   readonly #text = new AnswerText()
-  usageTold: Usage | null = null
+  #usage: Usage | null = null
+  #hasFailed = false
 
   constructor({ facts, renameTo }: AnswerAsked) {
     this.#renameTo = renameTo
@@ -122,12 +123,17 @@ class ChatAnswer implements AnswerStream {
   }
 
   read(raw: Buffer, type: string): EventRead {
-    if (isDone(raw, type)) return { kind: 'ends', bytes: raw, facts: this.#facts() }
+    // Behind an error the marker ends nothing: clients would take what they have for the whole answer.
+    if (isDone(raw, type))
+      return this.#hasFailed ? { kind: 'passes', bytes: undefined } : { kind: 'ends', bytes: raw, facts: this.#facts() }
     const { bytes, scan, ...fields } = read(raw)
-    if (isFields(fields.error)) return { kind: 'fails', bytes: raw, error: errorOf(fields.error) }
+    if (isFields(fields.error)) {
+      this.#hasFailed = true
+      return { kind: 'fails', bytes: raw, error: errorOf(fields.error) }
+    }
     this.#model = textOr(fields.model) ?? this.#model
     this.#tier = textOr(fields.service_tier) ?? this.#tier
-    if (isFields(fields.usage)) this.usageTold = usageOf(fields.usage) ?? this.usageTold
+    if (isFields(fields.usage)) this.#usage = usageOf(fields.usage) ?? this.#usage
     const choices = choicesIn(fields)
     for (const { finish_reason: finish } of choices) this.#finish = textOr(finish) ?? this.#finish
     // The chunk that only tells the usage has no choices.
@@ -137,12 +143,17 @@ class ChatAnswer implements AnswerStream {
     return { kind: 'passes', bytes: this.#shown(raw, bytes, scan) }
   }
 
+  get told(): AnswerTold {
+    return { model: this.#model, serviceTier: this.#tier, usage: this.#usage }
+  }
+
   written(): Written {
     return this.#text.written()
   }
 
-  /** No `[DONE]`: clients take an error for what it is, and that marker for an end. */
+  /** No `[DONE]`: clients take an error for what it is, and that marker for an end. One error is enough. */
   failure({ code, message }: { readonly code: string; readonly message: string }): Buffer[] {
+    if (this.#hasFailed) return []
     return [chunk({ error: { message, type: code === 'server_error' ? 'server_error' : 'invalid_request_error', param: null, code } })]
   }
 
@@ -158,7 +169,7 @@ class ChatAnswer implements AnswerStream {
   }
 
   #facts(): AnswerFacts {
-    return { ...nothingSaid, status: statusOf(this.#finish), model: this.#model, serviceTier: this.#tier, usage: this.usageTold }
+    return { ...nothingSaid, ...this.told, status: statusOf(this.#finish) }
   }
 }
 

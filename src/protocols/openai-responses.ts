@@ -16,7 +16,16 @@ import {
   wholeEvents,
 } from './openai-events.ts'
 import { textsOfBody } from './openai-usage.ts'
-import type { AnswerAsked, AnswerError, AnswerStream, CallFacts, CallReading, EventRead, Protocol } from './protocol.ts'
+import {
+  type AnswerAsked,
+  type AnswerError,
+  type AnswerStream,
+  type CallFacts,
+  type CallReading,
+  type EventRead,
+  nothingTold,
+  type Protocol,
+} from './protocol.ts'
 import { namesToFind } from './scan.ts'
 import { cut, fieldCuts } from './splice.ts'
 import { dataOf, isDone } from './sse.ts'
@@ -56,7 +65,7 @@ class ResponsesAnswer implements AnswerStream {
   readonly #renameTo: string | undefined
   readonly #text = new AnswerText()
   /** It stands in the terminal event, and nowhere else. */
-  readonly usageTold = null
+  readonly told = nothingTold
   #events = 0
   #lastEvent: Buffer | undefined
   #lifecycle: Buffer | undefined

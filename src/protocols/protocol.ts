@@ -61,8 +61,8 @@ export interface AnswerAsked {
 export interface AnswerStream {
   /** Throws `AnswerUnreadable` for an end that cannot be read. */
   read(raw: Buffer, type: string): EventRead
-  /** What was told of the usage so far, where that is told before the end. */
-  readonly usageTold: Usage | null
+  /** What was told so far, where a protocol tells it before the end. */
+  readonly told: AnswerTold
   /** What was read of the answer's text so far. */
   written(): Written
   /** A proper end, to follow what was read so far. */
@@ -169,6 +169,11 @@ export interface AnswerFacts {
   readonly conversationId: string | null
   readonly error: AnswerError | null
 }
+
+/** What an answer's bill hangs on. */
+export type AnswerTold = Pick<AnswerFacts, 'model' | 'serviceTier' | 'usage'>
+
+export const nothingTold: AnswerTold = { model: null, serviceTier: null, usage: null }
 
 /** Why an answer failed, as the upstream says it. */
 export interface AnswerError {

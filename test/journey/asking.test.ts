@@ -326,6 +326,15 @@ describe('paths', () => {
       error: { type: 'invalid_request_error', code: null, param: null, message: 'WebSocket is not available here, use HTTP' },
     })
   })
+
+  test('an upgrade by HEAD is refused without a body, as nobody would expect one', async () => {
+    const upgrade = { method: 'HEAD', headers: { connection: 'upgrade', upgrade: 'websocket' } }
+    expect(await send(world, upgrade)).toMatchObject({ status: 426, body: '', ending: 'whole' })
+  })
+
+  test('an expectation that nobody knows is overlooked', async () => {
+    expect(await send(world, { headers: { expect: 'nothing' } })).toMatchObject({ status: 200, ending: 'whole' })
+  })
 })
 
 test('checks run in order: of two faults the earlier is told', async () => {

@@ -47,7 +47,8 @@ function told(world: World, { account_id: id, status, fault }: BooksRow): string
   return [nameOf(world, id), status ?? '-', fault].filter(part => part !== null).join(' ')
 }
 
-async function callsSince({ database, headgate, sim }: World): Promise<readonly BooksRow[]> {
+/** Since `markCalls`, once the upstream has ended them all. */
+export async function callsSince({ database, headgate, sim }: World): Promise<readonly BooksRow[]> {
   await headgate.gateway.recorder.flush()
   await sim.idle()
   return database.report(statement('select * from calls where id > $1 order by id'), [mark])

@@ -59,7 +59,7 @@ export function openSockets(gateway: Gateway, track: (work: Promise<void>) => vo
           const fault = Fault.from(error)
           if (fault.fault === 'unforeseen') gateway.log.error({ err: error }, 'an upgrade could not be answered')
           gateway.metrics.unauthenticated.inc({ fault: fault.fault })
-          refuseRaw(socket, fault, gateway.clock)
+          refuseRaw(socket, fault, gateway.clock, { method: request.method })
         },
       )
     },
