@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { Settings } from './config/settings.ts'
-import { inMemory } from './coordination/memory.ts'
+import type { Coordinator, LinesNow } from './coordination/coordinator.ts'
 import { openOwners } from './directory/owners.ts'
 import { openSeal, readSecretKey } from './directory/seal.ts'
 import { openDirectory } from './directory/snapshot.ts'
@@ -17,6 +17,7 @@ import type { Gateway } from './gateway/gateway.ts'
 import { keepLease } from './gateway/lease.ts'
 import { openServer, type Serving } from './gateway/serve.ts'
 import { stopServing } from './gateway/stop.ts'
+import { announcing, type InFlight, openInFlight } from './in-flight.ts'
 import { openLedger } from './ledger/ledger.ts'
 import { type Owed, openOwed } from './ledger/owed.ts'
 import { blockListOf } from './lib/address.ts'
@@ -62,15 +63,17 @@ export interface Adapters {
   readonly wrapDatabase?: (database: Database) => Database
   readonly wrapJournal?: (journal: Owed<CallEnd>) => Owed<CallEnd>
   readonly startCountWorker?: NonNullable<TokenCounterOptions['startWorker']>
-  readonly wrapCoordinator?: (coordinator: ReturnType<typeof inMemory>) => ReturnType<typeof inMemory>
+  readonly wrapCoordinator?: (coordinator: Watched) => Watched
 }
+
+type Watched = Coordinator & { linesNow(): LinesNow }
 
 /** Opens the adapters, builds the Gateway record, and listens. Rejects with a sentence for the operator. */
 export async function openHeadgate(settings: Settings, log: Log, openAdmin: OpenAdmin, adapters: Adapters = {}): Promise<Headgate> {
   await using scope = new AsyncDisposableStack()
   const closing = new AbortController()
   const opened = await openParts(settings, log, adapters, scope)
-  const { database, memory, seal, parts } = opened
+  const { database, inFlight, seal, parts } = opened
   const gateway: Gateway = {
     ...parts,
     closing: closing.signal,
@@ -82,10 +85,16 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   gateway.background.resume(await readPending(database)) // After the journal, which may have the end of some.
 
   let isStopping = false
-  const needs = { database, gateway, seal, calls: { running: () => serving.count, waiting: () => memory.linesNow().callersWaiting } }
+  const needs = {
+    database,
+    gateway,
+    seal,
+    calls: { running: () => serving.count, waiting: () => inFlight.coordinator.linesNow().callersWaiting },
+  }
   const notReady = () => reasonsNotReady(database, gateway, isStopping)
-  const serving = openServer(gateway, { admin: openAdmin(needs), notReady }, settings)
-  watch(gateway, memory, serving)
+  const troubles = () => (inFlight.isAlone() ? [aloneSaid(inFlight)] : [])
+  const serving = openServer(gateway, { admin: openAdmin(needs), notReady, troubles }, settings)
+  watch(gateway, inFlight, serving)
   const url = await listen(serving, settings.listen, log)
   const rest = scope.move()
   return {
@@ -122,7 +131,10 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     settleWithinMs: settings.settleWithinMs,
   })
   scope.defer(() => books.close())
-  const memory = inMemory(clock)
+  const leaseId = newId(clock.nowMs())
+  const inFlight = scope.use(await openInFlight({ settings, leaseId, clock, log, metrics }))
+  const coordinator = adapters.wrapCoordinator?.(inFlight.coordinator) ?? inFlight.coordinator
+  const directory = await openDirectory(database, seal, clock, { unknownKeyMs: settings.unknownKeyMs })
   const egress = openEgress(settings)
   scope.defer(() => egress.close())
   const reader = openCallReader()
@@ -134,9 +146,9 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     settings,
     clock,
     chance,
-    directory: await openDirectory(database, seal, clock, { unknownKeyMs: settings.unknownKeyMs }),
+    directory: scope.use(announcing(directory, coordinator)),
     owners: openOwners(database),
-    coordinator: adapters.wrapCoordinator?.(memory) ?? memory,
+    coordinator,
     ledger: openLedger(database, clock),
     books,
     ownUsage: openOwnUsage(database),
@@ -151,25 +163,32 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     metrics,
     log,
     trustedProxies: settings.trustedProxies.length === 0 ? undefined : blockListOf(settings.trustedProxies),
-    leaseId: newId(clock.nowMs()),
+    leaseId,
   }
-  return { database, memory, seal, parts }
+  return { database, inFlight, seal, parts }
 }
 
-function watch(gateway: Gateway, memory: ReturnType<typeof inMemory>, { sockets }: Serving): void {
+function watch(gateway: Gateway, { coordinator, isAlone, nodes }: InFlight, { sockets }: Serving): void {
   const { metrics, background, drain, bodies, books } = gateway
   metrics.watch({
     sockets: () => sockets.count,
-    callsRunning: () => memory.linesNow().callersRunning,
-    callsWaiting: () => memory.linesNow().callersWaiting,
-    accountsTaken: () => memory.linesNow().accountsTaken,
-    accountsWaiting: () => memory.linesNow().accountsWaiting,
+    callsRunning: () => coordinator.linesNow().callersRunning,
+    callsWaiting: () => coordinator.linesNow().callersWaiting,
+    accountsTaken: () => coordinator.linesNow().accountsTaken,
+    accountsWaiting: () => coordinator.linesNow().accountsWaiting,
     drains: () => drain.count,
     background: () => background.count,
     bodyBytes: () => bodies.takenBytes,
     owed: () => books.owed,
     unwritten: () => books.unwritten,
+    alone: () => (isAlone() ? 1 : 0),
+    nodes,
   })
+}
+
+/** What is wrong, though calls may be sent here all the same. */
+function aloneSaid({ nodes }: InFlight): string {
+  return `Redis is silent: this gateway goes on with its share of every limit, one of ${nodes()}`
 }
 
 async function reasonsNotReady(database: Database, { books, clock, settings }: Gateway, isStopping: boolean): Promise<readonly string[]> {

@@ -19,8 +19,8 @@ const steps = [
 ]
 
 /** Chosen where the gateway is assembled, known to nobody else. */
-const adapters = /\/(sqlite|postgres|memory)\.ts$/
-const assemblers = new Set(['src/headgate.ts', 'src/engines.ts'])
+const adapters = /\/(sqlite|postgres|memory|redis)\.ts$/
+const assemblers = new Set(['src/headgate.ts', 'src/engines.ts', 'src/in-flight.ts'])
 
 /** Everybody else is told the time, and draws no lots: so that a run can be replayed. */
 const timeless = /^src\/(ledger|protocols|upstreams|coordination|gateway)\//

@@ -169,6 +169,19 @@ export const groups = {
       leaseRenewMs: ms(5_000, 'How often a gateway says that it is alive.', { min: 100 }),
     },
   },
+  nodes: {
+    about: 'Several gateways',
+    settings: {
+      redisUrl: secret(
+        'Where the gateways agree on what is in flight: slots, lines, rates, sessions, how accounts fare. Without it each is by itself.',
+        {
+          takes: 'redis://user:password@host:port/database or rediss://…, of which all but the host may be left out',
+          pattern: /^rediss?:\/\/([^\s@/]*@)?[^\s@:/?#]+(:\d{1,5})?(\/\d{1,4})?$/,
+        },
+      ),
+      redisTimeoutMs: ms(250, 'After this silence of Redis a gateway goes on alone, with its share of every limit.'),
+    },
+  },
   stopping: {
     about: 'Stopping',
     settings: {
@@ -193,6 +206,7 @@ export const table = {
   ...groups.answers.settings,
   ...groups.kept.settings,
   ...groups.money.settings,
+  ...groups.nodes.settings,
   ...groups.stopping.settings,
 } as const
 

@@ -1,14 +1,37 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
+import { redisProgram, whyNoRedis } from '../../test/redis-server.ts'
 import { manualClock } from '../ledger/books.fixture.ts'
+import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
-import { type AccountLimit, type Caller, type Coordinator, calm, type LineEntry, type Slot } from './coordinator.ts'
-import { inMemory, type LinesNow } from './memory.ts'
+import { type AccountLimit, type Caller, type Coordinator, calm, type LineEntry, type LinesNow, type Slot } from './coordinator.ts'
+import { inMemory } from './memory.ts'
+import { openBed, type RedisBed, settled, stillTime } from './redis.fixture.ts'
+
+/** With a way to wait until everybody who can go on has: everything is handed over without a timer. */
+type Watched = Coordinator & { linesNow(): LinesNow; settled(): Promise<unknown> }
 
 /** What every coordinator promises. An engine is a line here. */
-const engines: readonly { readonly name: string; readonly open: typeof inMemory }[] = [{ name: 'in memory', open: inMemory }]
+const engines: readonly { readonly name: string; readonly runs: number; open(clock: Clock): Promise<Watched> }[] = [
+  { name: 'in memory', runs: 100, open: async clock => ({ ...inMemory(clock), settled: () => new Promise(setImmediate) }) },
+  ...(redisProgram === undefined ? [] : [{ name: 'in Redis', runs: 60, open: inRedis }]),
+]
 
-type Watched = Coordinator & { linesNow(): LinesNow }
+test('the same in Redis', ({ skip }) => {
+  if (redisProgram === undefined) skip(whyNoRedis)
+})
+
+let bed: RedisBed | undefined
+
+/** One at a time, on a Redis that knows nothing. */
+async function inRedis(clock: Clock): Promise<Watched> {
+  bed ??= await openBed()
+  await bed.clear()
+  const lines = await bed.open(stillTime(clock))
+  return Object.assign(lines, { settled: () => settled(lines) })
+}
+
+afterAll(() => bed?.[Symbol.asyncDispose]())
 
 const patient = new AbortController().signal
 const nobody: LinesNow = { callersRunning: 0, callersWaiting: 0, accountsTaken: 0, accountsWaiting: 0 }
@@ -22,14 +45,13 @@ const caller = (user: string, userSlots: number, key = 'k', keySlots = 0): Calle
 })
 
 /** Notes who got a slot, in which order, and keeps the slots by name. */
-function notebook() {
+function notebook(lines: Pick<Watched, 'settled'>) {
   const order: string[] = []
   const slots = new Map<string, Slot>()
   return {
     order,
-    /** Lets whoever can go on do so: everything is handed over without a timer. */
     async settled(): Promise<string[]> {
-      await new Promise(resolve => setImmediate(resolve))
+      await lines.settled()
       return order.splice(0)
     },
     note(name: string, got: Promise<Slot | { readonly accountId: string; readonly slot: Slot }>) {
@@ -46,10 +68,10 @@ function notebook() {
   }
 }
 
-describe.each(engines)('users’ lines, $name', ({ open }) => {
+describe.each(engines)('users’ lines, $name', ({ open, runs }) => {
   test('first in, first out, woken by the release itself', async () => {
-    const lines = open(manualClock(0))
-    const seen = notebook()
+    const lines = await open(manualClock(0))
+    const seen = notebook(lines)
     for (const name of ['a', 'b', 'c', 'd']) seen.note(name, lines.enter(caller('u', 2), patient))
     expect(await seen.settled()).toEqual(['a', 'b'])
     await seen.give('b')
@@ -62,8 +84,8 @@ describe.each(engines)('users’ lines, $name', ({ open }) => {
   })
 
   test('a slot that is given back twice is given back once', async () => {
-    const lines = open(manualClock(0))
-    const seen = notebook()
+    const lines = await open(manualClock(0))
+    const seen = notebook(lines)
     for (const name of ['a', 'b', 'c']) seen.note(name, lines.enter(caller('u', 1), patient))
     await seen.settled()
     await seen.give('a')
@@ -72,8 +94,8 @@ describe.each(engines)('users’ lines, $name', ({ open }) => {
   })
 
   test('the slots of user and key are taken together, and a full key holds up no other', async () => {
-    const lines = open(manualClock(0))
-    const seen = notebook()
+    const lines = await open(manualClock(0))
+    const seen = notebook(lines)
     const narrow = caller('u', 2, 'narrow', 1)
     const wide = caller('u', 2, 'wide')
     seen.note('n1', lines.enter(narrow, patient))
@@ -90,8 +112,8 @@ describe.each(engines)('users’ lines, $name', ({ open }) => {
   })
 
   test('a full line is a fault at once; who leaves makes room', async () => {
-    const lines = open(manualClock(0))
-    const seen = notebook()
+    const lines = await open(manualClock(0))
+    const seen = notebook(lines)
     const leaving = new AbortController()
     const short = { ...caller('u', 1), waitingMax: 2 }
     seen.note('a', lines.enter(short, patient))
@@ -109,7 +131,7 @@ describe.each(engines)('users’ lines, $name', ({ open }) => {
   })
 
   test('0 and less is no limit', async () => {
-    const lines = open(manualClock(0))
+    const lines = await open(manualClock(0))
     for (const slots of [0, -1]) for (let i = 0; i < 50; i++) await lines.enter(caller(`u${slots}`, slots, 'k', slots), patient)
     expect(lines.linesNow()).toEqual({ ...nobody, callersRunning: 100 })
   })
@@ -118,8 +140,8 @@ describe.each(engines)('users’ lines, $name', ({ open }) => {
     ['by a newcomer', lines => void lines.enter(caller('u', 3), patient)],
     ['by whoever says so', lines => lines.renew(caller('u', 3))],
   ])('a limit that is raised %s moves the line at once', async ([, raise]) => {
-    const lines = open(manualClock(0))
-    const seen = notebook()
+    const lines = await open(manualClock(0))
+    const seen = notebook(lines)
     for (const name of ['a', 'b', 'c', 'd']) seen.note(name, lines.enter(caller('u', 1), patient))
     expect(await seen.settled()).toEqual(['a'])
     raise(lines)
@@ -129,8 +151,8 @@ describe.each(engines)('users’ lines, $name', ({ open }) => {
   })
 
   test('a limit of a key concerns that key alone, and one that nobody waits for concerns nobody', async () => {
-    const lines = open(manualClock(0))
-    const seen = notebook()
+    const lines = await open(manualClock(0))
+    const seen = notebook(lines)
     for (const key of ['x', 'y']) for (const n of [1, 2]) seen.note(`${key}${n}`, lines.enter(caller('u', 9, key, 1), patient))
     expect(await seen.settled()).toEqual(['x1', 'y1'])
     await lines.renew(caller('u', 9, 'x', 2))
@@ -147,8 +169,8 @@ describe.each(engines)('users’ lines, $name', ({ open }) => {
       which: fc.nat(20),
     })
     await fc.assert(
-      fc.asyncProperty(fc.array(act, { maxLength: 60 }), async acts => {
-        const lines = open(manualClock(0))
+      fc.asyncProperty(fc.array(act, { maxLength: 60, size: 'max' }), async acts => {
+        const lines = await open(manualClock(0))
         const running: { readonly user: string; readonly key: string; readonly slot: Slot }[] = []
         const waiting = new Map<AbortController, { readonly user: string; readonly key: string }>()
         for (const { what, user, key, which } of acts) {
@@ -163,7 +185,7 @@ describe.each(engines)('users’ lines, $name', ({ open }) => {
           } else {
             ;[...waiting.keys()].at(which % Math.max(1, waiting.size))?.abort(new Error('gone'))
           }
-          await new Promise(resolve => setImmediate(resolve))
+          await lines.settled()
           const of = (user: string, key?: string) => running.filter(one => one.user === user && (key ?? one.key) === one.key).length
           for (const one of ['u', 'v']) expect(of(one)).toBeLessThanOrEqual(3)
           for (const { user, key } of running) expect(of(user, key)).toBeLessThanOrEqual(2)
@@ -174,7 +196,7 @@ describe.each(engines)('users’ lines, $name', ({ open }) => {
         for (const { slot } of running) await slot[Symbol.asyncDispose]()
         expect(lines.linesNow()).toEqual(nobody)
       }),
-      { numRuns: 100 },
+      { numRuns: runs },
     )
   })
 })
@@ -192,8 +214,8 @@ const b: AccountLimit = { accountId: 'b', slots: 1 }
 
 describe.each(engines)('pools’ lines, $name', ({ open }) => {
   test('a freed slot goes to the next user in turn, to their oldest entry', async () => {
-    const lines = open(manualClock(0))
-    const seen = notebook()
+    const lines = await open(manualClock(0))
+    const seen = notebook(lines)
     seen.note('first', lines.wait(entry('greedy', [a]), patient))
     for (const n of [1, 2, 3]) seen.note(`greedy${n}`, lines.wait(entry('greedy', [a]), patient))
     seen.note('modest1', lines.wait(entry('modest', [a]), patient))
@@ -210,8 +232,8 @@ describe.each(engines)('pools’ lines, $name', ({ open }) => {
   })
 
   test('a user whose entries cannot use the freed account keeps their turn', async () => {
-    const lines = open(manualClock(0))
-    const seen = notebook()
+    const lines = await open(manualClock(0))
+    const seen = notebook(lines)
     seen.note('onA', lines.wait(entry('x', [a]), patient))
     seen.note('onB', lines.wait(entry('x', [b]), patient))
     seen.note('bound', lines.wait(entry('u', [b]), patient))
@@ -224,8 +246,8 @@ describe.each(engines)('pools’ lines, $name', ({ open }) => {
   })
 
   test('an account in two pools is shared by them in turn', async () => {
-    const lines = open(manualClock(0))
-    const seen = notebook()
+    const lines = await open(manualClock(0))
+    const seen = notebook(lines)
     seen.note('first', lines.wait(entry('u', [a]), patient))
     for (const n of [1, 2]) seen.note(`p${n}`, lines.wait(entry('u', [a]), patient))
     for (const n of [1, 2]) seen.note(`q${n}`, lines.wait(entry('u', [a], { pool: 'q' }), patient))
@@ -239,8 +261,8 @@ describe.each(engines)('pools’ lines, $name', ({ open }) => {
   })
 
   test('a full line and a full binding are faults at once; who leaves makes room in both', async () => {
-    const lines = open(manualClock(0))
-    const seen = notebook()
+    const lines = await open(manualClock(0))
+    const seen = notebook(lines)
     const leaving = new AbortController()
     const only = { name: 'sticky:a', waitingMax: 1 }
     await lines.take(a)
@@ -256,8 +278,8 @@ describe.each(engines)('pools’ lines, $name', ({ open }) => {
   })
 
   test('a raised limit moves the line as soon as somebody names it; a lowered one binds new slots only', async () => {
-    const lines = open(manualClock(0))
-    const seen = notebook()
+    const lines = await open(manualClock(0))
+    const seen = notebook(lines)
     for (const n of [1, 2, 3]) seen.note(`w${n}`, lines.wait(entry('u', [a]), patient))
     expect(await seen.settled()).toEqual(['w1@a'])
     expect(await lines.take({ ...a, slots: 2 })).toBeUndefined()
@@ -271,8 +293,8 @@ describe.each(engines)('pools’ lines, $name', ({ open }) => {
 
   test('an account that rests is given to nobody before its rest has ended, and then at once', async () => {
     const clock = manualClock(1_000_000)
-    const lines = open(clock)
-    const seen = notebook()
+    const lines = await open(clock)
+    const seen = notebook(lines)
     const rest = (untilMs: number) => lines.change('a', condition => ({ ...condition, restingUntilMs: untilMs }))
     await rest(clock.nowMs() + 5_000)
     seen.note('w', lines.wait(entry('u', [a]), patient))
@@ -288,8 +310,8 @@ describe.each(engines)('pools’ lines, $name', ({ open }) => {
     ['out of quota', { outSinceMs: 1 }, { outSinceMs: null }],
     ['behind an open circuit', { circuitSinceMs: 1 }, { circuitSinceMs: null }],
   ])('an account %s is given to nobody until that is over', async ([, bad, good]) => {
-    const lines = open(manualClock(0))
-    const seen = notebook()
+    const lines = await open(manualClock(0))
+    const seen = notebook(lines)
     await lines.change('a', condition => ({ ...condition, ...bad }))
     seen.note('w', lines.wait(entry('u', [a]), patient))
     expect(await seen.settled()).toEqual([])
@@ -299,7 +321,7 @@ describe.each(engines)('pools’ lines, $name', ({ open }) => {
 
   test('conditions come in the order asked, strangers are calm, and what is taken nobody else can change', async () => {
     const clock = manualClock(77)
-    const lines = open(clock)
+    const lines = await open(clock)
     await lines.take(a)
     const changed = await lines.change('a', condition => ({ ...condition, taken: 9, lastUsedMs: 9, failures: 3 }))
     expect(changed).toMatchObject({ taken: 1, lastUsedMs: 77, failures: 3 })
@@ -308,11 +330,11 @@ describe.each(engines)('pools’ lines, $name', ({ open }) => {
 })
 
 describe.each(engines)('meters, $name', ({ open }) => {
-  const minute = (name: string, perMinute: number, amount = 1) => ({ name, perMinute, amount })
+  const minute = (name: string, perMinute: number, amount = 1) => ({ name, owner: 'user:u', perMinute, amount })
 
   test('a minute’s worth at once, and then evenly', async () => {
     const clock = manualClock(0)
-    const { spend } = open(clock)
+    const { spend } = await open(clock)
     for (let i = 0; i < 4; i++) expect(await spend([minute('m', 4)])).toEqual({ granted: true })
     expect(await spend([minute('m', 4)])).toEqual({ granted: false, name: 'm', retryAfterMs: 15_000 })
     clock.advance(14_999)
@@ -325,7 +347,7 @@ describe.each(engines)('meters, $name', ({ open }) => {
   })
 
   test('from every meter or from none; the fullest says when to come again', async () => {
-    const { spend } = open(manualClock(0))
+    const { spend } = await open(manualClock(0))
     await spend([minute('x', 10, 9), minute('y', 10, 10)])
     expect(await spend([minute('x', 10, 3), minute('y', 10, 5)])).toEqual({ granted: false, name: 'y', retryAfterMs: 30_000 })
     expect(await spend([minute('x', 10, 1)])).toEqual({ granted: true })
@@ -333,7 +355,7 @@ describe.each(engines)('meters, $name', ({ open }) => {
 
   test('what is larger than a minute’s worth needs a full meter, and leaves a debt', async () => {
     const clock = manualClock(0)
-    const { spend } = open(clock)
+    const { spend } = await open(clock)
     expect(await spend([minute('m', 10, 25)])).toEqual({ granted: true })
     expect(await spend([minute('m', 10, 1)])).toMatchObject({ granted: false, retryAfterMs: 96_000 })
     clock.advance(96_000)
@@ -341,7 +363,7 @@ describe.each(engines)('meters, $name', ({ open }) => {
   })
 
   test('a correction needs no room, and gives back no more than a minute’s worth', async () => {
-    const { spend, correct } = open(manualClock(0))
+    const { spend, correct } = await open(manualClock(0))
     await spend([minute('m', 10, 10)])
     await correct([minute('m', 10, -50)])
     expect(await spend([minute('m', 10, 10)])).toEqual({ granted: true })
@@ -351,7 +373,7 @@ describe.each(engines)('meters, $name', ({ open }) => {
 
   test('a clock that jumps back takes nothing away and gives nothing', async () => {
     const clock = manualClock(1_000_000)
-    const { spend } = open(clock)
+    const { spend } = await open(clock)
     await spend([minute('m', 2)])
     clock.advance(-500_000)
     expect(await spend([minute('m', 2)])).toEqual({ granted: true })
@@ -362,7 +384,7 @@ describe.each(engines)('meters, $name', ({ open }) => {
 describe.each(engines)('sessions, $name', ({ open }) => {
   test('are bound for a time that each use renews', async () => {
     const clock = manualClock(0)
-    const { session, bindSession } = open(clock)
+    const { session, bindSession } = await open(clock)
     expect(await session('s', 1_000)).toBeUndefined()
     await bindSession('s', 'a', 1_000)
     for (let i = 0; i < 3; i++) {

@@ -38,6 +38,20 @@ export interface Coordinator {
 
   /** Corrects a meter afterwards, without a limit: gives back with a negative amount, takes what was used beyond. */
   correct(meters: readonly Meter[]): Promise<void>
+
+  /** Tells the other gateways that the directory has changed. */
+  announce(): Promise<void>
+
+  /** Calls `changed` when another gateway has announced, or may have, until disposed of. What fails is tried again. */
+  onAnnounced(changed: () => Promise<void>): Disposable
+}
+
+/** What an operator and the tests want to see of the lines: this process's part of them. */
+export interface LinesNow {
+  readonly callersRunning: number
+  readonly callersWaiting: number
+  readonly accountsTaken: number
+  readonly accountsWaiting: number
 }
 
 export interface CallerLimits {
@@ -71,6 +85,8 @@ export interface LineEntry {
 /** Requests or tokens in a minute, named `user:…`, `key:…` or `account:…`. */
 export interface Meter {
   readonly name: string
+  /** `user:…` or `account:…`. What is spent together has one owner: it is kept in one place. */
+  readonly owner: string
   readonly perMinute: number
   readonly amount: number
 }

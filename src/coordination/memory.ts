@@ -1,17 +1,9 @@
 import type { Clock } from '../lib/clock.ts'
-import type { Coordinator } from './coordinator.ts'
+import type { Coordinator, LinesNow } from './coordinator.ts'
 import { AccountLines } from './memory-accounts.ts'
 import { CallerLines } from './memory-callers.ts'
 import { minuteMeters } from './memory-meters.ts'
 import { sessions } from './memory-sessions.ts'
-
-/** What an operator and the tests want to see of the lines. */
-export interface LinesNow {
-  readonly callersRunning: number
-  readonly callersWaiting: number
-  readonly accountsTaken: number
-  readonly accountsWaiting: number
-}
 
 /** For one process: everything is decided at once, in memory, and handed over without polling. */
 export function inMemory(clock: Clock): Coordinator & { linesNow(): LinesNow } {
@@ -28,6 +20,9 @@ export function inMemory(clock: Clock): Coordinator & { linesNow(): LinesNow } {
     change: (id, change) => accounts.change(id, change),
     ...meters,
     ...bindings,
+    // There is nobody else to tell, and nobody who would.
+    announce: async () => {},
+    onAnnounced: () => ({ [Symbol.dispose]() {} }),
     linesNow: () => ({ ...callers.now(), ...accounts.now() }),
   }
 }

@@ -1,4 +1,4 @@
-import type { CallerLimits, Slot } from '../coordination/coordinator.ts'
+import type { CallerLimits, Meter, Slot } from '../coordination/coordinator.ts'
 import { runningSubscription } from '../directory/principals.ts'
 import type { Principal } from '../directory/snapshot.ts'
 import { type HoldSize, outputCeilingFor, sizeHold } from '../ledger/hold.ts'
@@ -9,7 +9,7 @@ import { authenticateAgain } from './authenticate.ts'
 import { beside, sureSlot } from './beside.ts'
 import type { Bound } from './bind.ts'
 import { orBooksAway } from './books-away.ts'
-import { metersOf } from './choose.ts'
+import { metersOfCaller } from './choose.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import { type Patience, patience } from './patience.ts'
@@ -41,7 +41,7 @@ export interface Hold {
   readonly call: HeldCall
   /** What it was reckoned from, should more be needed while the call runs. */
   readonly size: HoldSize
-  readonly meters: readonly { readonly name: string; readonly perMinute: number; readonly amount: number }[]
+  readonly meters: readonly Meter[]
 }
 
 export type Asking = { readonly principal: Principal; readonly call: Call; readonly bound: Bound; readonly receipt: Receipt }
@@ -188,9 +188,8 @@ function limitsOf({ user, key }: Principal): CallerLimits {
 }
 
 /** Once nothing but the money can refuse any more. */
-async function spendRates({ user, key }: Principal, call: Call, gateway: Parts): Promise<Meters> {
-  const tokens = call.inputTokens
-  return spend([...metersOf(`user:${user.id}`, user, tokens), ...metersOf(`key:${key.id}`, key, tokens)], gateway)
+async function spendRates(principal: Principal, call: Call, gateway: Parts): Promise<Meters> {
+  return spend(metersOfCaller(principal, call.inputTokens), gateway)
 }
 
 type Meters = Hold['meters']

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { Condition, Slot } from '../coordination/coordinator.ts'
+import type { Condition, Meter, Slot } from '../coordination/coordinator.ts'
+import type { Principal } from '../directory/snapshot.ts'
 import { Fault } from '../lib/fault.ts'
 import {
   type Candidate,
@@ -61,7 +62,9 @@ export class Chooser {
   /** An account not yet tried, with its slot, at once or after standing in the pool's line. */
   async next(): Promise<Chosen | Nobody> {
     for (;;) {
-      const candidates = await this.#ableToRead(await this.#candidates())
+      // Asked together, so that a coordinator that is far away is waited for once.
+      const [all] = await Promise.all([this.#candidates(), this.#stickyAccount()])
+      const candidates = await this.#ableToRead(all)
       const chosen = (await this.#sticky(candidates)) ?? (await this.#free(candidates)) ?? (await this.#inLine(candidates))
       if (chosen === 'again') continue
       if (chosen !== undefined) this.#tried.add(chosen.server.account.id)
@@ -131,11 +134,10 @@ export class Chooser {
 
   /** The account whose prompt cache is warm; if it is only full, a short wait for it is worth the while. */
   async #sticky(candidates: readonly Candidate[]): Promise<Chosen | undefined> {
-    if (this.sessionKey === undefined || this.#stickyAsked || this.#admission.boundTo !== undefined) return undefined
+    if (this.#stickyAsked) return undefined
     this.#stickyAsked = true
     const { settings, clock } = this.#parts
-    const key = this.sessionKey
-    const accountId = await this.#sessionAccount(key)
+    const accountId = await this.#stickyAccount()
     const warm = candidates.find(({ account }) => account.id === accountId)
     if (warm === undefined) return undefined
     const others = candidates.filter(other => other !== warm && readinessOf(other, clock.nowMs()) === 'free')
@@ -150,6 +152,12 @@ export class Chooser {
       only: { name: `sticky:${warm.account.id}`, waitingMax: settings.stickyWaiting },
     })
     return waited === 'again' ? undefined : waited
+  }
+
+  /** The session's account, for a call that may be sent anywhere. */
+  async #stickyAccount(): Promise<string | undefined> {
+    const isFree = this.#admission.boundTo === undefined
+    return this.sessionKey !== undefined && isFree ? this.#sessionAccount(this.sessionKey) : undefined
   }
 
   /** The account that the session is bound to, if it is known. Asked once in a call. */
@@ -309,11 +317,22 @@ export class Chooser {
   }
 }
 
+/** A key's meters are its user's: what is spent together has one owner. */
+export function metersOfCaller({ user, key }: Pick<Principal, 'user' | 'key'>, tokens: number): Meter[] {
+  const owner = `user:${user.id}`
+  return [...metersOf(owner, user, tokens), ...metersOf(`key:${key.id}`, key, tokens, owner)]
+}
+
 /** The meters of whoever has rates: one request, and so many tokens. */
-export function metersOf(name: string, rates: { requestsPerMinute: number | null; tokensPerMinute: number | null }, tokens: number) {
-  const meters = []
-  if (rates.requestsPerMinute !== null) meters.push({ name: `${name}:requests`, perMinute: rates.requestsPerMinute, amount: 1 })
-  if (rates.tokensPerMinute !== null) meters.push({ name: `${name}:tokens`, perMinute: rates.tokensPerMinute, amount: tokens })
+export function metersOf(
+  name: string,
+  rates: { readonly requestsPerMinute: number | null; readonly tokensPerMinute: number | null },
+  tokens: number,
+  owner = name,
+): Meter[] {
+  const meters: Meter[] = []
+  if (rates.requestsPerMinute !== null) meters.push({ name: `${name}:requests`, owner, perMinute: rates.requestsPerMinute, amount: 1 })
+  if (rates.tokensPerMinute !== null) meters.push({ name: `${name}:tokens`, owner, perMinute: rates.tokensPerMinute, amount: tokens })
   return meters
 }
 

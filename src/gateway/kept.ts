@@ -9,7 +9,7 @@ import { authenticate } from './authenticate.ts'
 import { beside } from './beside.ts'
 import { goneAccount } from './bind.ts'
 import { orBooksAway } from './books-away.ts'
-import { metersOf } from './choose.ts'
+import { metersOfCaller } from './choose.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import { refuse } from './handle.ts'
@@ -54,8 +54,8 @@ export async function tellKept(client: Client, path: string, gateway: Gateway): 
 }
 
 /** Counts like any request of theirs, so that a client which asks in a loop is slowed. It uses no tokens. */
-export async function spendRequest({ user, key }: Principal, gateway: Gateway): Promise<void> {
-  const ofEach = [...metersOf(`user:${user.id}`, user, 0), ...metersOf(`key:${key.id}`, key, 0)]
+export async function spendRequest(principal: Principal, gateway: Gateway): Promise<void> {
+  const ofEach = metersOfCaller(principal, 0)
   await spend(
     ofEach.filter(({ name }) => name.endsWith(':requests')),
     gateway,

@@ -18,6 +18,8 @@ export interface Beside {
   readonly admin: (request: IncomingMessage, response: ServerResponse) => void
   /** Why no calls should be sent here; empty when they may. */
   readonly notReady: () => Promise<readonly string[]>
+  /** What an operator should know of, though calls may be sent here. */
+  readonly troubles: () => readonly string[]
 }
 
 export interface Serving {
@@ -175,9 +177,9 @@ type OwnPath = (response: ServerResponse, gateway: Gateway, beside: Beside) => P
 
 const ownPaths: Readonly<Record<string, OwnPath>> = {
   '/livez': response => tell(response, 200, { alive: true }),
-  async '/readyz'(response, _, { notReady }) {
+  async '/readyz'(response, _, { notReady, troubles }) {
     const why = await notReady()
-    tell(response, why.length === 0 ? 200 : 503, { ready: why.length === 0, why })
+    tell(response, why.length === 0 ? 200 : 503, { ready: why.length === 0, why, troubles: troubles() })
   },
   async '/metrics'(response, { metrics }) {
     response.writeHead(200, { 'content-type': metrics.registry.contentType }).end(await metrics.registry.metrics())

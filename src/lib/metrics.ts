@@ -14,6 +14,10 @@ export interface Gauges {
   /** Charges that the books have not taken yet: in the journal, and in memory because the journal refused too. */
   readonly owed: () => number
   readonly unwritten: () => number
+  /** 1 while this gateway cannot ask the others, and keeps to its share of every limit. */
+  readonly alone: () => number
+  /** Gateways that share the limits, this one too. */
+  readonly nodes: () => number
 }
 
 const seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
@@ -69,6 +73,7 @@ export function openMetrics() {
       labelNames: ['model'],
       registers,
     }),
+    ...agreeing(registers),
     firstTokenSeconds: histogram('headgate_first_token_seconds', 'From the request to the first event.'),
     durationSeconds: histogram('headgate_duration_seconds', 'From the request to its end.'),
     lineSeconds: histogram('headgate_line_seconds', 'Time spent in lines.'),
@@ -76,6 +81,28 @@ export function openMetrics() {
 }
 
 export type Metrics = ReturnType<typeof openMetrics>
+
+/** How this gateway gets on with the others. */
+function agreeing(registers: Registry[]) {
+  return {
+    coordinator: new Gauge({
+      name: 'headgate_coordinator',
+      help: 'Where slots, lines and rates are decided: memory, or redis. Always 1.',
+      labelNames: ['kind'],
+      registers,
+    }),
+    slotsFreed: new Counter({
+      name: 'headgate_dead_slots_freed_total',
+      help: 'Slots of gateways that died, freed by this one.',
+      registers,
+    }),
+    slotsOver: new Counter({
+      name: 'headgate_slots_over_limit_total',
+      help: 'Slots over a limit, of calls that ran on while this gateway could not ask the others.',
+      registers,
+    }),
+  }
+}
 
 function watch(gauges: Gauges, registry: Registry): void {
   const gauge = (name: string, help: string, read: () => number) =>
@@ -96,5 +123,7 @@ function watch(gauges: Gauges, registry: Registry): void {
   gauge('headgate_background_pending', 'Responses in the background that are not settled yet.', gauges.background)
   gauge('headgate_body_bytes', 'Bytes of request bodies in memory.', gauges.bodyBytes)
   gauge('headgate_owed', 'Charges in the journal that the books have not taken yet.', gauges.owed)
+  gauge('headgate_alone', 'Redis is silent, and this gateway keeps to its share of every limit. Alarm on any.', gauges.alone)
+  gauge('headgate_nodes', 'Gateways that share the limits, this one too.', gauges.nodes)
   gauge('headgate_unwritten', 'Charges in memory only. Alarm on any.', gauges.unwritten)
 }

@@ -145,6 +145,8 @@ function fragileCoordinator(real: Sabotage['coordinator'], attempt: Attempt, los
     bindSession: (...asked) => attempt('bindSession', () => real.bindSession(...asked)),
     spend: meters => attempt('spend', () => real.spend(meters)),
     correct: meters => attempt('correct', () => real.correct(meters)),
+    announce: real.announce,
+    onAnnounced: real.onAnnounced,
     linesNow: real.linesNow,
   }
 }
