@@ -83,6 +83,7 @@ test('a bare call has the facts of what is not said', () => {
     hasInstructions: false,
     hasSafetyIdentifier: false,
     hasHostedTools: false,
+    isCompaction: false,
     hasEncryptedContent: false,
     cachesFor12h: false,
     promptCacheKey: undefined,
