@@ -38,7 +38,7 @@ test('the table has every group', () => {
   expect(Object.values(groups).flatMap(({ settings }) => Object.keys(settings))).toEqual(settingNames)
 })
 
-/** `npx vitest run -u src/config` writes the page anew. */
+/** `npx vitest run src/config -u` writes the page anew. */
 test('docs/settings.md is what the table says', async () => {
   await expect(settingsPage()).toMatchFileSnapshot('../../docs/settings.md')
 })
