@@ -193,7 +193,7 @@ function isHosted(tool: unknown): boolean {
 }
 
 /** An item with an id and nothing else is a reference too: its `type` is optional and may be null (npm openai, `ItemReference`). */
-function referencesIn(input: readonly unknown[]): string[] {
+export function referencesIn(input: readonly unknown[]): string[] {
   const ids = new Set<string>()
   for (const item of input) {
     if (!isFields(item)) continue

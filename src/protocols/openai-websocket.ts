@@ -1,6 +1,6 @@
 import { sizeOf } from './input-size.ts'
 import { type Fields, isFields } from './json.ts'
-import { fieldNames, readFacts, responses } from './openai-responses.ts'
+import { fieldNames, readFacts, referencesIn, responses } from './openai-responses.ts'
 import type { CallReading, FieldSpan, Protocol } from './protocol.ts'
 import { namesToFind, scanObject } from './scan.ts'
 import { dataInPlace } from './sse.ts'
@@ -50,13 +50,19 @@ export interface Steer {
   readonly inputTokens: number
   readonly mediaTokens: number
   readonly fileIds: readonly string[]
+  readonly itemReferences: readonly string[]
 }
 
+const steerNames = namesToFind(['type', 'stream_id', 'previous_response_id', 'input'])
+
+/** One in which a field that is read here stands twice cannot be: the upstream, which gets it as it came, might read the other one. */
 export function readSteer(message: Buffer): Steer | undefined {
-  const fields = parsed(message)
+  const names = scanObject(message, steerNames)?.members.map(({ name }) => name) ?? []
+  const fields = new Set(names).size === names.length ? parsed(message) : undefined
   if (fields === undefined) return undefined
+  const { previous_response_id: target, input } = fields
   const { tokens, mediaTokens, fileIds } = sizeOf(fields, message.length)
-  return { target: fields.previous_response_id, input: fields.input, inputTokens: tokens, mediaTokens, fileIds }
+  return { target, input, inputTokens: tokens, mediaTokens, fileIds, itemReferences: Array.isArray(input) ? referencesIn(input) : [] }
 }
 
 /** One message of an upstream. */

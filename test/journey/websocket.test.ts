@@ -2,6 +2,7 @@ import OpenAI from 'openai'
 import { ResponsesWS } from 'openai/resources/responses/ws'
 import { expect, test } from 'vitest'
 import { openHearing } from '../../sim/hear-socket.ts'
+import { changeKey } from '../../src/directory/keys.ts'
 import { gauge, until } from '../world.ts'
 import { create, errorOf, expectBooks, openSocketWorld, response, steer } from './sockets.ts'
 
@@ -174,4 +175,45 @@ test('another user’s response is told as an unknown one, and no upstream hears
   expect(world.sim.attempts).toHaveLength(attempts)
   for (const one of [mine, theirs]) one.close()
   await expectBooks(world, ['reported'])
+})
+
+test('what is steered in has owners too, each time, and a revoked key steers nothing more', async () => {
+  await using world = await openSocketWorld()
+  const other = await world.addKey(await world.addUser())
+  const [mine, theirs] = [await openHearing(world, world.key), await openHearing(world, other.secret)]
+  mine.say(create())
+  const [secretItem] = response(await mine.untilType('response.completed')).output as [{ id: string }]
+  const reference = [{ type: 'item_reference', id: secretItem.id }]
+  world.sim.script({}, [{ hold: { gate: 'weir', at: 3 } }, { text: 'as you wish' }])
+  theirs.say(create({ max_output_tokens: 1000 }))
+  const { id } = response(await theirs.untilType('response.created'))
+  theirs.say(steer(id, reference))
+  theirs.say(`{"type":"response.steer","previous_response_id":"${id}","input":${JSON.stringify(reference)},"input":"hello"}`)
+  const twice = await theirs.untilType('error')
+  theirs.say(steer(id, 'wait'))
+  await theirs.untilType('response.steer.accepted')
+  theirs.say(steer(id, reference))
+  theirs.say(steer(id, [{ role: 'user', content: [{ type: 'input_file', file_id: 'file-theirs' }] }]))
+  theirs.say(steer(id, 'and wait'))
+  await theirs.untilType('response.steer.accepted', 2)
+  const principal = await world.headgate.gateway.directory.principalOf(other.secret)
+  if (principal === 'unknown') throw new Error('the key is not known')
+  await world.commit(changeKey({ ...principal.key, disabled: true }))
+  theirs.say(steer(id, 'still there?'))
+  // What fails in the middle is said once the response has ended.
+  world.sim.open('weir')
+  await theirs.untilType('response.completed')
+  await theirs.untilType('response.steer.failed', 4)
+
+  const failed = theirs.messages.filter(({ type }) => type === 'response.steer.failed').map(message => String(errorOf(message).message))
+  const noItem = `Item with id '${secretItem.id}' not found. Items are not persisted`
+  expect(failed).toEqual([
+    expect.stringContaining(noItem),
+    expect.stringContaining(noItem),
+    "File with id 'file-theirs' not found.",
+    'Invalid API key',
+  ])
+  expect(errorOf(twice)).toMatchObject({ message: 'Failed to parse request body' })
+  for (const one of [mine, theirs]) one.close()
+  await world.quiet()
 })

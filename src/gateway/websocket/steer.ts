@@ -1,3 +1,4 @@
+import type { Principal } from '../../directory/snapshot.ts'
 import { ceilingOf, sizeHold } from '../../ledger/hold.ts'
 import { Fault } from '../../lib/fault.ts'
 import { newId } from '../../lib/id.ts'
@@ -83,6 +84,8 @@ async function heldFor(steering: Steering, conversation: Conversation, mouth: Mo
   body[Symbol.dispose]() // One body is enough for an estimate; of the others the size is known.
   successor.open += 1
   try {
+    const principal = await authenticate(turn.client, { principal: undefined }, gateway)
+    await bindSteering(callAfter(running, said, body), principal, gateway)
     successor.admission = await extended(successor.admission, said, gateway)
     return successor
   } catch (error) {
@@ -119,7 +122,7 @@ async function admitted(
   try {
     const principal = await authenticate(client, receipt, gateway)
     receipt.facts = call.facts
-    await bind({ ...call, facts: { ...call.facts, previousResponseId: undefined } }, principal, gateway)
+    await bindSteering(call, principal, gateway)
     const bound = { accountId: server.account.id, contextTokens: contextAfter(running, gateway), offers: [admission.offer] }
     successor.admission = await admit({ principal, call, bound, receipt }, client, {
       ...gateway,
@@ -137,6 +140,11 @@ async function admitted(
   }
 }
 
+/** What is steered in has owners like the input of any call; what is steered is known already. */
+async function bindSteering(call: Call, principal: Principal, gateway: Gateway): Promise<void> {
+  await bind({ ...call, facts: { ...call.facts, previousResponseId: undefined } }, principal, gateway)
+}
+
 /** It has the settings of the response before it, whose ceiling is the one that we had the upstream told. */
 function callAfter({ admission, call, turn }: Running, said: Steer, body: Body): Call {
   const facts: CallFacts = {
@@ -147,7 +155,7 @@ function callAfter({ admission, call, turn }: Running, said: Steer, body: Body):
     maxOutputTokens: admission.outputCeiling ?? call.facts.maxOutputTokens,
     previousResponseId: turn.exchange?.responseId,
     conversationId: undefined,
-    itemReferences: [],
+    itemReferences: said.itemReferences,
     fileIds: said.fileIds,
     toolOutputFault: undefined,
     inputTokensEstimate: said.inputTokens,
