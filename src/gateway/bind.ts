@@ -1,5 +1,6 @@
 import type { Principal } from '../directory/snapshot.ts'
 import { Fault } from '../lib/fault.ts'
+import type { CallFacts } from '../protocols/protocol.ts'
 import { orBooksAway } from './books-away.ts'
 import type { Gateway } from './gateway.ts'
 import type { Call, Offer } from './read-call.ts'
@@ -19,12 +20,21 @@ const idsMax = 5_000
  * Looks up the owners of the ids that the call refers to. Another user's id is answered exactly as an unknown one: by us,
  * with the same words, after the same one look-up. An item that nobody owns goes upstream, whose 400 is relayed.
  */
-export async function bind(call: Call, { user }: Principal, gateway: Pick<Gateway, 'owners' | 'clock' | 'settings'>): Promise<Bound> {
-  const { previousResponseId, conversationId, itemReferences, fileIds } = call.facts
+export async function bind(call: Call, principal: Principal, gateway: Parts): Promise<Bound> {
+  const { accountId, contextTokens } = await lookUp(call.facts, principal, gateway)
+  return { accountId, contextTokens, offers: accountId === undefined ? call.offers : offersWith(accountId, call.offers) }
+}
+
+type Parts = Pick<Gateway, 'owners' | 'clock' | 'settings'>
+type Referring = Pick<CallFacts, 'previousResponseId' | 'conversationId' | 'itemReferences' | 'fileIds'>
+
+/** The same, whoever may be asked. */
+export async function lookUp(facts: Referring, { user }: Principal, gateway: Parts): Promise<Omit<Bound, 'offers'>> {
+  const { previousResponseId, conversationId, itemReferences, fileIds } = facts
   const required = [previousResponseId, conversationId].filter(id => id !== undefined)
   const ids = [...new Set([...required, ...itemReferences, ...fileIds])]
   if (ids.length > idsMax) throw new Fault('too_many_ids', { values: { count: ids.length, most: idsMax } })
-  if (ids.length === 0) return { accountId: undefined, contextTokens: 0, offers: call.offers }
+  if (ids.length === 0) return { accountId: undefined, contextTokens: 0 }
 
   const found = await orBooksAway(gateway.owners.ownersOf(ids), gateway)
   const isMine = (id: string) => found.get(id)?.userId === user.id
@@ -43,7 +53,7 @@ export async function bind(call: Call, { user }: Principal, gateway: Pick<Gatewa
   if (accountIds.size > 1) throw new Fault('context_split')
   const [accountId] = accountIds
   const contextTokens = required.reduce((sum, id) => sum + (found.get(id)?.contextTokens ?? 0), 0)
-  return { accountId, contextTokens, offers: accountId === undefined ? call.offers : offersWith(accountId, call.offers) }
+  return { accountId, contextTokens }
 }
 
 /** What of the offers that account can take; fails when that is nothing. */

@@ -12,7 +12,7 @@ import type { Client } from './client.ts'
 import { unavailable } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { refuse } from './handle.ts'
-import { answerKept, queryOf, spendRequest } from './kept.ts'
+import { accountFor, accountReferredTo, answerKept, queryOf, spendRequest } from './kept.ts'
 import { newReceipt } from './receipt.ts'
 
 /**
@@ -29,7 +29,11 @@ export async function createConversation(client: Client, path: string, gateway: 
     using _ = gateway.keptAtOnce.enter(principal.user.id)
     using body = await bodyIfAny(client, gateway)
     const question = { method: 'POST', path: `/conversations${queryOf(client)}`, body: body?.bytes, streams: false } as const
-    const { account, answer } = await askSomebody(question, principal, asking)
+    const accountId = await accountReferredTo(body, principal, gateway)
+    const { account, answer } =
+      accountId === undefined
+        ? await askSomebody(question, principal, asking)
+        : await askOne(question, accountFor({ accountId }, principal, gateway), asking)
     receipt.accountId = account.id
     const { beginning } = answer
     if (beginning.kind === 'json' && beginning.facts.responseId !== null) {
@@ -47,12 +51,20 @@ export async function createConversation(client: Client, path: string, gateway: 
 /** Of what it begins with: the estimate must never be below the truth. */
 const bytesPerTokenMin = 2
 
+interface Asked {
+  readonly account: Account
+  readonly answer: KeptAnswer
+}
+
+/** Who has what it is to begin with. */
+async function askOne(question: Omit<KeptQuestion, 'account'>, account: Account, asking: KeptAsking): Promise<Asked> {
+  const answer = await askKept({ ...question, account }, asking)
+  if ('fault' in answer) throw await keptFault(answer.fault, account, asking.gateway)
+  return { account, answer }
+}
+
 /** One account after another, as for a call: nothing has been made yet. */
-async function askSomebody(
-  question: Omit<KeptQuestion, 'account'>,
-  principal: Principal,
-  asking: KeptAsking,
-): Promise<{ readonly account: Account; readonly answer: KeptAnswer }> {
+async function askSomebody(question: Omit<KeptQuestion, 'account'>, principal: Principal, asking: KeptAsking): Promise<Asked> {
   const { gateway } = asking
   const tried = new Set<string>()
   let last: { readonly fault: AttemptFault; readonly account: Account } | undefined

@@ -2,12 +2,14 @@ import type { Account } from '../directory/entities.ts'
 import type { Owner } from '../directory/owners.ts'
 import type { Principal } from '../directory/snapshot.ts'
 import { Fault } from '../lib/fault.ts'
+import { conversation } from '../protocols/openai-conversation.ts'
 import { renameModelInBody } from '../protocols/openai-events.ts'
 import { spend } from './admit.ts'
 import { askKept, bodyIfAny, type KeptAnswer, type KeptAsking, keptFault } from './ask-kept.ts'
 import { authenticate } from './authenticate.ts'
 import { beside } from './beside.ts'
-import { goneAccount } from './bind.ts'
+import { goneAccount, lookUp } from './bind.ts'
+import type { Body } from './body.ts'
 import { orBooksAway } from './books-away.ts'
 import { metersOfCaller } from './choose.ts'
 import type { Client } from './client.ts'
@@ -36,6 +38,7 @@ export async function tellKept(client: Client, path: string, gateway: Gateway): 
     receipt.accountId = owner.accountId
     const account = accountFor(owner, principal, gateway)
     using body = await bodyIfAny(client, gateway)
+    if (asked.kind === 'conversation') await mustBeAt(owner.accountId, body, principal, gateway)
     const query = queryOf(client)
     const method = client.request.method as 'GET' | 'POST' | 'DELETE'
     const streams = method === 'GET' && asked.kind === 'response' && new URLSearchParams(query).get('stream') === 'true'
@@ -87,11 +90,24 @@ async function ownerFor({ kind, id }: KeptPath, { user }: Principal, gateway: Ga
 }
 
 /** A resting account is asked all the same, because it alone has it; not one that serves this key no longer. */
-function accountFor({ accountId }: Owner, { groups }: Principal, { directory }: Gateway): Account {
+export function accountFor({ accountId }: Pick<Owner, 'accountId'>, { groups }: Principal, { directory }: Gateway): Account {
   const account = directory.snapshot().accounts.get(accountId)
   const serves = account !== undefined && !account.disabled && groups.some(({ id }) => account.groupIds.includes(id))
   if (!serves) throw goneAccount()
   return account
+}
+
+/** The account that alone has what a conversation is given by its id; undefined when all of it is sent. Owners as for any call. */
+export async function accountReferredTo(body: Body | undefined, principal: Principal, gateway: Gateway): Promise<string | undefined> {
+  if (body === undefined) return undefined
+  const reading = await gateway.reader.read(body.bytes, conversation)
+  if ('fault' in reading) throw new Fault(reading.fault)
+  return (await lookUp(reading.facts, principal, gateway)).accountId
+}
+
+async function mustBeAt(accountId: string, body: Body | undefined, principal: Principal, gateway: Gateway): Promise<void> {
+  const there = await accountReferredTo(body, principal, gateway)
+  if (there !== undefined && there !== accountId) throw new Fault('context_split')
 }
 
 /** What was added to a conversation is a part of the next call's input: two bytes of text to a token, as everywhere before a bill. */

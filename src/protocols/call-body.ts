@@ -16,14 +16,21 @@ export interface CallBody {
  * there than we did; and so is a wanted field that stands twice, because readers disagree about which one counts.
  */
 export function readCallBody(body: Buffer, wanted: Names): CallBody | Extract<CallReading, { fault: string }> {
+  const read = readObject(body, wanted)
+  if ('fault' in read) return read
+  const { model } = read.parsed
+  if (typeof model !== 'string' || model === '') return { fault: 'model_missing' }
+  return { model, ...read }
+}
+
+/** The same for a body that needs no model. */
+export function readObject(body: Buffer, wanted: Names): Omit<CallBody, 'model'> | Extract<CallReading, { fault: string }> {
   if (isBlank(body)) return { fault: 'body_empty' }
   const scan = isUtf8(body) ? scanObject(body, wanted) : undefined
   const fields = scan === undefined ? undefined : spansOf(scan)
   const parsed = fields === undefined ? undefined : parse(body)
   if (scan === undefined || fields === undefined || parsed === undefined) return { fault: 'body_unparsable' }
-  const { model } = parsed
-  if (typeof model !== 'string' || model === '') return { fault: 'model_missing' }
-  return { model, parsed, place: { fields, insertAt: scan.insertAt, isEmptyObject: scan.isEmpty } }
+  return { parsed, place: { fields, insertAt: scan.insertAt, isEmptyObject: scan.isEmpty } }
 }
 
 function spansOf({ members }: ObjectScan): Record<string, FieldSpan> | undefined {

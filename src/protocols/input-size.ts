@@ -26,7 +26,7 @@ const audioTokensPerByte = 1 / 100
  * billed as (`imageTokens`); a file half of its bytes, at least one page, or a fixed number when only its id or address is known; audio
  * a hundredth of its bytes. For text this is a bound, for the rest a rule. What hosted tools read while they run is not in it.
  */
-export function sizeOf(body: Fields, bodyBytes: number, inputName: 'input' | 'messages' = 'input'): InputSize {
+export function sizeOf(body: Fields, bodyBytes: number, inputName: 'input' | 'messages' | 'items' = 'input'): InputSize {
   const sums: Sums = { payloadChars: 0, mediaTokens: 0, denseTokens: 0 }
   const fileIds = new Set<string>()
   const { [inputName]: input, ...rest } = body

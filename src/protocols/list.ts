@@ -1,5 +1,6 @@
 import { chat } from './openai-chat.ts'
 import { compact, inputTokens } from './openai-compact.ts'
+import { conversation } from './openai-conversation.ts'
 import { embeddings } from './openai-embeddings.ts'
 import { responses } from './openai-responses.ts'
 import { overSocket } from './openai-websocket.ts'
@@ -9,4 +10,4 @@ import type { Protocol } from './protocol.ts'
 export const posted: Readonly<Record<string, Protocol>> = { responses, chat, embeddings, compact, inputTokens }
 
 /** Every protocol, by the name under which a worker is told which one to read by. */
-export const protocols: Readonly<Record<string, Protocol>> = { ...posted, websocket: overSocket }
+export const protocols: Readonly<Record<string, Protocol>> = { ...posted, websocket: overSocket, conversation }

@@ -151,6 +151,38 @@ describe('conversations', () => {
     await world.quiet()
   })
 
+  test('what they are given by its id must be their owner’s, and at their account', async () => {
+    await using world = await withStranger()
+    const { conversations } = sdk(world)
+    const [{ id: item }] = world.made.output as unknown as [{ id: string }]
+    const theirs = (await sdk({ ...world, key: world.stranger }).conversations.create()).id
+    const attempts = world.sim.attempts.length
+    const withFile = { role: 'user', content: [{ type: 'input_file', file_id: 'file-1' }] }
+    for (const path of ['/v1/conversations', `/v1/conversations/${theirs}/items`]) {
+      const told = async (body: string) => refusalOf(await send(world, { path, body, key: world.stranger }))
+      expect(await told(JSON.stringify({ items: [{ type: 'item_reference', id: item }] }))).toMatchObject({
+        status: 400,
+        message: expect.stringContaining(`Item with id '${item}' not found.`),
+      })
+      expect(await told(JSON.stringify({ items: [withFile] }))).toMatchObject({ status: 404, message: "File with id 'file-1' not found." })
+      expect(await told('{"items":[],"items":[]}')).toMatchObject({ status: 400, message: 'Failed to parse request body' })
+    }
+    expect(world.sim.attempts).toHaveLength(attempts)
+
+    const reference = { items: [{ type: 'item_reference' as const, id: item }] }
+    const elsewhere = world.accounts.find((_, i) => `up-a${i + 1}` !== world.at)!
+    const owner = { kind: 'conversation', userId: world.user.id, accountId: elsewhere.id, contextTokens: 0, atMs: 0 }
+    await world.headgate.gateway.owners.keep({ ...owner, id: 'conv_elsewhere' })
+    expect(refusalOf(await send(world, { path: '/v1/conversations/conv_elsewhere/items', body: JSON.stringify(reference) }))).toMatchObject(
+      {
+        message: 'The ids in this request belong to different upstream accounts and cannot be used together',
+      },
+    )
+    for (let i = 0; i < 4; i += 1) await conversations.create(reference).catch(() => {})
+    expect(world.sim.attempts.slice(attempts).map(({ key }) => key)).toEqual([world.at, world.at, world.at, world.at])
+    await world.quiet()
+  })
+
   test('where no account keeps any, that is said', async () => {
     await using world = await openWorld()
     await world.changeAccount(world.accounts[0]!, { capabilities: { ...world.accounts[0]!.capabilities, stateful: false } })
