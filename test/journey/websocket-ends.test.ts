@@ -198,3 +198,16 @@ test('a client that reads nothing is cut, and what it was given is bounded', asy
   ws.terminate()
   await expectBooks(world, ['drained'])
 })
+
+test('a client that asks on and on and reads no answer is cut', async () => {
+  await using world = await openSocketWorld({ settings: { stalledReaderMs: 100 } })
+  const ws = new WebSocket(`${world.url.replace('http', 'ws')}/v1/responses`, { headers: { authorization: `Bearer ${world.key}` } })
+  ws.on('error', () => {}) // It is cut.
+  await once(ws, 'open')
+  ws.pause()
+  // What is steered in comes back with why it cannot be: as long as the question is the answer.
+  for (let i = 0; i < 40; i += 1) ws.send(JSON.stringify(steer('resp_none', 'words, '.repeat(150_000))))
+  await until(async () => (await gauge(world, 'headgate_sockets')) === 0, 'who reads nothing is answered on and on')
+  ws.terminate()
+  await world.quiet()
+})

@@ -38,6 +38,7 @@ export class ClientSocket implements Mouth, Carrier {
   #inbox: Promise<void> = Promise.resolve()
   #unread = 0
   #isAlive = true
+  #isHeldBack = false
 
   constructor(ws: WebSocket, { request, address, gateway, track }: SocketParts) {
     this.request = request
@@ -93,10 +94,9 @@ export class ClientSocket implements Mouth, Carrier {
 
   #sent(): void {
     if (this.#isFull) return
-    for (const go of this.#waiting) {
-      this.#waiting.delete(go)
-      go()
-    }
+    const waiting = [...this.#waiting]
+    this.#waiting.clear()
+    for (const go of waiting) go()
   }
 
   #keepTime(): void {
@@ -104,7 +104,7 @@ export class ClientSocket implements Mouth, Carrier {
     const { socketAgeMaxMs, socketPingMs } = settings
     const ping: Timer = this.#timers.use(
       clock.after(socketPingMs, () => {
-        if (!this.#isAlive) return this.cut()
+        if (!this.#isAlive && !this.#ws.isPaused) return this.cut() // While nothing is read, no answer to a ping is either.
         this.#isAlive = false
         this.#ws.ping()
         ping.restart()
@@ -122,18 +122,30 @@ export class ClientSocket implements Mouth, Carrier {
     if (closing.aborted) stop()
   }
 
+  /** Every message may be answered: of a client that does not read the answers no more are taken. */
+  #hearOn(): void {
+    if (!this.#isFull) return this.#ws.resume()
+    if (this.#isHeldBack) return
+    this.#isHeldBack = true
+    this.onDrain(() => {
+      this.#isHeldBack = false
+      if (this.#unread === 0) this.#hearOn()
+    })
+  }
+
   /** Messages are read in the order in which they came. While one is, no further comes in. */
   #hear(data: Buffer, isBinary: boolean): void {
     this.#isAlive = true
+    this.#ws.pause()
     let body: Body
     try {
       body = takeBody(data, this.#gateway.bodies)
     } catch (error) {
       this.say(errorOf(Fault.from(error), undefined))
+      if (this.#unread === 0) this.#hearOn()
       return
     }
     this.#unread += 1
-    this.#ws.pause()
     this.#inbox = this.#inbox.then(() => this.#readSurely(body, isBinary))
     this.track(this.#inbox)
   }
@@ -147,7 +159,7 @@ export class ClientSocket implements Mouth, Carrier {
       this.say(errorOf(new Fault('unforeseen'), undefined))
     }
     this.#unread -= 1
-    if (this.#unread === 0) this.#ws.resume()
+    if (this.#unread === 0) this.#hearOn()
   }
 
   async #read(body: Body, isBinary: boolean): Promise<void> {
