@@ -24,6 +24,7 @@ export const faults = {
   ),
   query_invalid: client(400, 'invalid_request_error', null, 'The query parameter {name} {is}; {right}'),
   upgrade_unsupported: client(426, 'invalid_request_error', null, 'WebSocket is not available here, use HTTP'),
+  upgrade_malformed: client(400, 'invalid_request_error', null, '{what}: a WebSocket is opened as RFC 6455 says, in its version 13'),
   sockets_full: client(429, 'rate_limit_error', null, 'Too many open WebSockets, the limit is {most} per user', null, 'later'),
   socket_old: client(
     400,

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { IncomingMessage } from 'node:http'
+import { get, type IncomingMessage } from 'node:http'
 import { expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { openHearing } from '../../sim/hear-socket.ts'
@@ -41,6 +41,24 @@ test('an upgrade is refused as any call is', async () => {
   await first.closed
   await world.quiet()
   expect(await world.rows()).toHaveLength(0)
+})
+
+test.for([
+  ['no key', { 'sec-websocket-version': '13' }, 'Missing or invalid Sec-WebSocket-Key header'],
+  [
+    'another version',
+    { 'sec-websocket-version': '7', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' },
+    'Missing or invalid Sec-WebSocket-Version header',
+  ],
+] as const)('a handshake with %s is refused in the words of any refusal', async ([, headers, what]) => {
+  await using world = await openSocketWorld()
+  const asked = { connection: 'Upgrade', upgrade: 'websocket', authorization: `Bearer ${world.key}` }
+  const [answer] = (await once(get(`${world.url}/v1/responses`, { headers: { ...asked, ...headers } }), 'response')) as [IncomingMessage]
+  let body = ''
+  for await (const chunk of answer) body += chunk
+  const message = `${what}: a WebSocket is opened as RFC 6455 says, in its version 13`
+  expect(answer).toMatchObject({ statusCode: 400, headers: { 'x-should-retry': 'false', 'x-request-id': expect.any(String) } })
+  expect(JSON.parse(body).error).toEqual({ type: 'invalid_request_error', code: null, message, param: null })
 })
 
 test.for([

@@ -24,6 +24,9 @@ export function openSockets(gateway: Gateway, track: (work: Promise<void>) => vo
   const { bodyBytesMax: maxPayload } = gateway.settings
   // Without compression: what a small message may weigh would not be known before, and each socket would keep buffers for it.
   const server = new WebSocketServer({ noServer: true, perMessageDeflate: false, clientTracking: false, maxPayload })
+  server.on('wsClientError', ({ message: what }, socket) =>
+    refuse(socket as Socket, new Fault('upgrade_malformed', { values: { what } }), 'GET'),
+  )
   const byUser = new Map<string, number>()
   let count = 0
 
@@ -46,6 +49,11 @@ export function openSockets(gateway: Gateway, track: (work: Promise<void>) => vo
     })
   }
 
+  function refuse(socket: Socket, fault: Fault, method: string | undefined): void {
+    gateway.metrics.unauthenticated.inc({ fault: fault.fault })
+    refuseRaw(socket, fault, gateway.clock, { method })
+  }
+
   return {
     get count() {
       return count
@@ -58,8 +66,7 @@ export function openSockets(gateway: Gateway, track: (work: Promise<void>) => vo
         error => {
           const fault = Fault.from(error)
           if (fault.fault === 'unforeseen') gateway.log.error({ err: error }, 'an upgrade could not be answered')
-          gateway.metrics.unauthenticated.inc({ fault: fault.fault })
-          refuseRaw(socket, fault, gateway.clock, { method: request.method })
+          refuse(socket, fault, request.method)
         },
       )
     },
