@@ -2,7 +2,7 @@ import { AnswerText, type Written } from './answer-text.ts'
 import { ceilingOf, isSaid, readCallBody, textOf } from './call-body.ts'
 import { hasEncrypted, withoutEncrypted } from './encrypted.ts'
 import { sizeOf } from './input-size.ts'
-import { isFields } from './json.ts'
+import { type Fields, isFields } from './json.ts'
 import {
   deltaOf,
   errorEvent,
@@ -192,16 +192,23 @@ function isHosted(tool: unknown): boolean {
   return hostedTools.has(type) || (typeof type === 'string' && type.startsWith('web_search'))
 }
 
-/** An item with an id and nothing else is a reference too: its `type` is optional and may be null (npm openai, `ItemReference`). */
+/**
+ * An item with an id and nothing else is a reference too: its `type` is optional and may be null (npm openai, `ItemReference`). So is an
+ * image that is named without being sent, which OpenAI's guide to image generation shows as a way to have it edited.
+ */
 export function referencesIn(input: readonly unknown[]): string[] {
   const ids = new Set<string>()
   for (const item of input) {
     if (!isFields(item)) continue
-    const isReference = item.type === 'item_reference' || ((item.type === undefined || item.type === null) && item.role === undefined)
-    const id = isReference ? textOf(item.id)?.trim() : undefined
+    const id = isReference(item) ? textOf(item.id)?.trim() : undefined
     if (id !== undefined) ids.add(id)
   }
   return [...ids]
+}
+
+function isReference({ type, role, result }: Fields): boolean {
+  if (type === 'image_generation_call') return textOf(result) === undefined
+  return type === 'item_reference' || ((type === undefined || type === null) && role === undefined)
 }
 
 /** Files that a hosted tool is given, besides those in the input. Schemas of functions are not searched: they only speak of files. */

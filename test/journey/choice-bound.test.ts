@@ -221,6 +221,23 @@ describe('an id that is not the caller’s', () => {
     await world.quiet()
   })
 
+  test('an image that is named without being sent is its owner’s, at the account that made it', async () => {
+    await using world = await openWorld({ accounts: [{}, {}] })
+    world.sim.script({}, { hugeEventBytes: 10 })
+    const made = await send(world)
+    const image = (made.json.output as { id: string; type: string }[]).find(({ type }) => type === 'image_generation_call')!
+    const stranger = { url: world.url, key: (await world.addKey(await world.addUser())).secret }
+    const edit = (fields: object) => ({ body: { model: 'sim', input: [{ type: image.type, id: image.id, ...fields }] } })
+    for (const result of [undefined, null, ' ']) {
+      expect(refusalOf(await send(stranger, edit({ result })))).toMatchObject({ status: 400, param: 'input', retry: 'never' })
+    }
+    expect(keys(world)).toEqual(['up-a1'])
+    for (let i = 0; i < 3; i += 1) await send(world, edit({}))
+    expect((await send(stranger, edit({ result: 'AAAA' }))).status).toBe(200)
+    expect(keys(world).slice(0, 4)).toEqual(['up-a1', 'up-a1', 'up-a1', 'up-a1'])
+    await world.quiet()
+  })
+
   test('an item that is sent whole is never looked at', async () => {
     await using world = await openWorld({ accounts: [{}, {}] })
     const made = await send(world)
