@@ -1,6 +1,7 @@
 import type { NewOwner } from '../directory/owners.ts'
 import { noUsage, type Usage } from '../ledger/price.ts'
 import type { Clock, Timer } from '../lib/clock.ts'
+import { Fault } from '../lib/fault.ts'
 import { newId } from '../lib/id.ts'
 import { kept } from '../protocols/openai-kept.ts'
 import type { AnswerFacts } from '../protocols/protocol.ts'
@@ -35,7 +36,10 @@ export interface Background {
   ended(callId: string): void
   /** A client is about to be told this of a response: if that is its end, its charge is durable when this resolves. */
   heard(facts: AnswerFacts): Promise<void>
-  /** A client is about to delete a response: one that still runs is cancelled first, because afterwards nobody could say what it used. */
+  /**
+   * A client is about to delete a response: one that still runs is cancelled first, because afterwards nobody could say what it used.
+   * Throws `response_running` when that fails.
+   */
   beforeDelete(responseId: string): Promise<void>
   /** Takes up what a gateway before this one left. */
   resume(left: readonly PendingCall[]): void
@@ -114,6 +118,7 @@ class Poller implements Background {
     await this.#ask(waiting, 'POST', '/cancel')
     // What was over already cannot be cancelled, and is told as it is.
     if (this.#byResponse.has(responseId)) await this.#ask(waiting, 'GET', '')
+    if (this.#byResponse.has(responseId)) throw new Fault('response_running')
   }
 
   resume(left: readonly PendingCall[]): void {

@@ -97,6 +97,13 @@ export const faults = {
     'input',
   ),
   response_unknown: client(404, 'invalid_request_error', null, "Response with id '{id}' not found."),
+  response_running: gateway(
+    409,
+    'api_error',
+    null,
+    'The response still runs and could not be cancelled, so what it uses is not known yet: please delete it later',
+    'later',
+  ),
   conversation_unknown: client(404, 'invalid_request_error', null, "Conversation with id '{id}' not found."),
   id_invalid: client(
     400,

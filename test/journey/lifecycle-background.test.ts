@@ -106,6 +106,22 @@ describe('a response in the background', () => {
     await expectBilled(world, balance, { ended: 'cancelled' })
   })
 
+  test('that cannot be cancelled is not deleted, so that what it uses is charged', async () => {
+    await using world = await openWorld({ settings: never })
+    const { balance } = await world.balance()
+    world.sim.script({ route: 'responses' }, { hold: { gate: 'work', at: 5 } })
+    world.sim.script({ route: 'cancel' }, { status: 500 })
+    const { responses } = sdk(world)
+    const { id } = await responses.create(asked)
+    await world.sim.gate('work').reached()
+    await expect(responses.delete(id)).rejects.toMatchObject({ status: 409 })
+    expect(await responses.retrieve(id)).toMatchObject({ status: 'in_progress' })
+    world.sim.open('work')
+    await until(async () => (await responses.retrieve(id)).status === 'completed', 'it is not over')
+    await responses.delete(id)
+    await expectBilled(world, balance)
+  })
+
   test.each([
     [{ end: 'failed', afterEvents: 4 }, 'failed'],
     [{ end: 'incomplete', afterEvents: 4 }, 'incomplete'],
