@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { describe } from 'vitest'
 import { until } from './world.ts'
 
 /** A real Redis of the test's own, that keeps nothing. */
@@ -23,6 +24,12 @@ const programs = ['redis-server', 'valkey-server']
 /** Undefined where there is none; then the tests that need one are left out, and `why` says so. */
 export const redisProgram = programs.find(isThere)
 export const whyNoRedis = `neither ${programs.join(' nor ')} is on the PATH (Debian: apt-get install redis-server)`
+
+/** Tests that need a Redis. They are left out, and say why, where there is none. */
+export function onRedis(name: string, tests: () => void): void {
+  const isLeftOut = redisProgram === undefined
+  describe.skipIf(isLeftOut)(isLeftOut ? `${name}, left out: ${whyNoRedis}` : name, tests)
+}
 
 export async function startRedis(): Promise<RedisServer> {
   const port = await freePort()

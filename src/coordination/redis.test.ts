@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fc from 'fast-check'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { redisProgram } from '../../test/redis-server.ts'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { onRedis } from '../../test/redis-server.ts'
 import { until } from '../../test/world.ts'
 import { type Clock, systemClock } from '../lib/clock.ts'
 import type { AccountLimit, Caller, Slot } from './coordinator.ts'
@@ -17,7 +17,7 @@ const entry = (userId: string, accounts = [a]) => ({ pool: 'p', userId, accounts
 /** So short that a test can wait for the end of a lease. Milliseconds. */
 const shortLeaseMs = 2_000
 
-describe.skipIf(redisProgram === undefined)('several gateways on one Redis', () => {
+onRedis('several gateways on one Redis', () => {
   let bed: RedisBed
   beforeAll(async () => {
     bed = await openBed()

@@ -1,5 +1,5 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { freePort, redisProgram } from '../../test/redis-server.ts'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { freePort, onRedis } from '../../test/redis-server.ts'
 import { until } from '../../test/world.ts'
 import { systemClock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
@@ -16,7 +16,7 @@ const running = 'hg:{user:u}:run'
 /** Its heart beats once a second. */
 const leaseMs = 10_000
 
-describe.skipIf(redisProgram === undefined)('while Redis is silent', () => {
+onRedis('while Redis is silent', () => {
   let bed: RedisBed
   beforeEach(async () => {
     bed = await openBed()

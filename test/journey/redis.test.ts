@@ -1,8 +1,8 @@
 import { createRequire } from 'node:module'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import type { Coordinator } from '../../src/coordination/coordinator.ts'
 import { send } from '../client.ts'
-import { type RedisServer, redisProgram, startRedis } from '../redis-server.ts'
+import { onRedis, type RedisServer, startRedis } from '../redis-server.ts'
 import { gauge, openWorld, until } from '../world.ts'
 
 const loaded = () => Object.keys(createRequire(import.meta.url).cache).some(path => path.includes('ioredis'))
@@ -15,7 +15,7 @@ test('without a Redis nothing of it is even loaded', async () => {
   expect(await gauge(world, 'headgate_coordinator')).toBe(1)
 })
 
-describe.skipIf(redisProgram === undefined)('with a Redis', () => {
+onRedis('with a Redis', () => {
   let server: RedisServer
   const open = async (settings = {}) => {
     server ??= await startRedis()
