@@ -9,7 +9,7 @@ export interface Owner {
   readonly accountId: string
   /** The tokens that a call which continues from it has as context. */
   readonly contextTokens: number
-  /** response, conversation, file, item. */
+  /** response, conversation, file, item, container. */
   readonly kind: string
   /** What the client called the model, when the upstream was told another name. */
   readonly model: string | null

@@ -47,7 +47,10 @@ export async function lookUp(facts: Referring, { user }: Principal, gateway: Par
   const file = fileIds.find(id => !isMine(id))
   if (file !== undefined) throw new Fault('file_not_found', { values: { id: file } })
   const foreign = itemReferences.find(id => found.has(id) && !isMine(id))
-  if (foreign !== undefined) throw new Fault('item_not_found', { values: { id: foreign } })
+  if (foreign !== undefined) {
+    const isContainer = found.get(foreign)?.kind === 'container'
+    throw new Fault(isContainer ? 'container_not_found' : 'item_not_found', { values: { id: foreign } })
+  }
 
   const accountIds = new Set([...found.values()].map(({ accountId }) => accountId))
   if (accountIds.size > 1) throw new Fault('context_split')

@@ -98,8 +98,9 @@ export function ownersOf(
   const { account } = server
   // One in the background is kept for a while whatever was asked: else nobody could fetch it.
   const isKept = call.facts.store || call.facts.background
-  if (facts === undefined || facts.responseId === null || !isKept || !account.capabilities.stateful) return []
+  if (facts === undefined || !account.capabilities.stateful) return []
   const owner = { userId: principal.user.id, accountId: account.id, atMs }
+  if (facts.responseId === null || !isKept) return containersIn(facts, owner)
   const model = modelToTell(server, call.facts)
   return madeIn(facts, { ...owner, contextTokens, model })
 }
@@ -111,7 +112,12 @@ export function madeIn(facts: AnswerFacts, owner: Omit<NewOwner, 'id' | 'kind'>)
     ...(responseId === null ? [] : [{ ...owner, id: responseId, kind: 'response' }]),
     ...(conversationId === null ? [] : [{ ...owner, id: conversationId, kind: 'conversation', model: null }]),
     ...itemIds.slice(0, itemsMax).map(id => ({ ...owner, id, kind: 'item', contextTokens: 0, model: null })),
+    ...containersIn(facts, owner),
   ]
+}
+
+function containersIn({ containerIds }: AnswerFacts, owner: Pick<NewOwner, 'userId' | 'accountId' | 'atMs'>): NewOwner[] {
+  return containerIds.slice(0, itemsMax).map(id => ({ ...owner, id, kind: 'container', contextTokens: 0, model: null }))
 }
 
 /** What the client calls the model, where its upstream was told another name: so it is told again by that. */

@@ -111,6 +111,7 @@ export const faults = {
     null,
     "The id '{id}' in the path is no id: it takes 1 to 256 letters, digits and signs of _ - . : ~ = +, a letter or digit first",
   ),
+  container_not_found: client(404, 'invalid_request_error', null, "Container with id '{id}' not found.", 'tools'),
   file_not_found: client(404, 'invalid_request_error', null, "File with id '{id}' not found.", 'input'),
   too_many_ids: client(400, 'invalid_request_error', null, 'The request refers to {count} ids, the limit is {most}', 'input'),
   context_split: client(

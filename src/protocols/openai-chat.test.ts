@@ -121,6 +121,7 @@ describe('a stream', () => {
           serviceTier: 'flex',
           responseId: null,
           itemIds: [],
+          containerIds: [],
           conversationId: null,
           error: null,
         },

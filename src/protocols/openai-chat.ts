@@ -199,7 +199,7 @@ function factsOf(completion: Fields): AnswerFacts {
   }
 }
 
-const nothingSaid = { responseId: null, itemIds: [], conversationId: null, error: null } as const
+const nothingSaid = { responseId: null, itemIds: [], containerIds: [], conversationId: null, error: null } as const
 
 function statusOf(finish: string | null): string {
   return finish === 'length' || finish === 'content_filter' ? 'incomplete' : 'completed'

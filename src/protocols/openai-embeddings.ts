@@ -23,6 +23,7 @@ export const embeddings: Protocol = {
       serviceTier: null,
       usage: isFields(usage) && areCounts([usage.prompt_tokens]) ? { ...noUsage, inputTokens: countOf(usage.prompt_tokens) } : null,
       itemIds: [],
+      containerIds: [],
       conversationId: null,
       error: isFields(error) ? errorOf(error) : null,
     }

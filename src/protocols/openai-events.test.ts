@@ -164,6 +164,7 @@ test('a terminal event and a JSON body say the same of the same response', () =>
     serviceTier: 'flex',
     usage: { ...none, inputTokens: 1, outputTokens: 2 },
     itemIds: ['rs_1', 'msg_1'],
+    containerIds: [],
     conversationId: 'conv_1',
     error: null,
   }

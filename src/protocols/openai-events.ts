@@ -168,16 +168,23 @@ export function parsedAnswer(data: string | Buffer): Fields {
 
 function factsOf(response: Fields): AnswerFacts {
   const { conversation, output } = response
+  const items = Array.isArray(output) ? output.filter(isFields) : []
   return {
     status: textOr(response.status),
     responseId: textOr(response.id),
     model: textOr(response.model),
     serviceTier: textOr(response.service_tier),
     usage: usageOf(response),
-    itemIds: Array.isArray(output) ? output.map(item => (isFields(item) ? textOr(item.id) : null)).filter(id => id !== null) : [],
+    itemIds: items.map(item => textOr(item.id)).filter(id => id !== null),
+    containerIds: [...new Set(items.map(containerOf).filter(id => id !== null))],
     conversationId: textOr(isFields(conversation) ? conversation.id : conversation),
     error: isFields(response.error) ? errorOf(response.error) : null,
   }
+}
+
+/** Where a code interpreter ran, or a shell (npm openai, `ResponseCodeInterpreterToolCall` and `ResponseContainerReference`). */
+function containerOf({ container_id: id, environment }: Fields): string | null {
+  return textOr(id) ?? (isFields(environment) ? textOr(environment.container_id) : null)
 }
 
 /** Some servers send numbers as codes, or nothing but a type. */

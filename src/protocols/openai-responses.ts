@@ -162,7 +162,7 @@ export function readFacts(body: Buffer, wanted = wantedNames): CallReading {
     cachesFor12h: isFields(parsed.prompt_cache_options) && parsed.prompt_cache_options.ttl === '12h',
     previousResponseId: textOf(parsed.previous_response_id),
     conversationId: textOf(isFields(parsed.conversation) ? parsed.conversation.id : parsed.conversation),
-    itemReferences: Array.isArray(input) ? referencesIn(input) : [],
+    itemReferences: [...(Array.isArray(input) ? referencesIn(input) : []), ...containersIn(parsed.tools)],
     fileIds: withToolFiles(size.fileIds, parsed.tools),
     toolOutputFault: textOf(parsed.previous_response_id) === undefined && Array.isArray(input) ? toolOutputFaultOf(input) : undefined,
     inputTokensEstimate: size.tokens,
@@ -223,6 +223,15 @@ function withToolFiles(fileIds: readonly string[], tools: unknown): readonly str
     for (const file of files) if (typeof file === 'string' && file.trim() !== '') ids.add(file)
   }
   return ids.size === fileIds.length ? fileIds : [...ids]
+}
+
+/** Containers that exist already, for a hosted tool to go on in. As with items, one that nobody owns is the upstream's to judge. */
+function containersIn(tools: unknown): string[] {
+  if (!Array.isArray(tools)) return []
+  return tools.filter(isFields).flatMap(({ container, environment }) => {
+    const id = textOf(container) ?? (isFields(environment) ? textOf(environment.container_id) : undefined)
+    return id === undefined ? [] : [id]
+  })
 }
 
 /** The rule that tool outputs need a context, for a call without a previous response. */

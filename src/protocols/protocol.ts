@@ -166,6 +166,8 @@ export interface AnswerFacts {
   readonly usage: Usage | null
   /** Ids of output items, for the table of owners. */
   readonly itemIds: readonly string[]
+  /** Containers in which hosted tools ran. They outlive the answer, stored or not. */
+  readonly containerIds: readonly string[]
   readonly conversationId: string | null
   readonly error: AnswerError | null
 }

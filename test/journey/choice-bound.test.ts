@@ -238,6 +238,35 @@ describe('an id that is not the caller’s', () => {
     await world.quiet()
   })
 
+  test('a container in which a tool ran is its owner’s, at the account that has it, though nothing was stored', async () => {
+    await using world = await openWorld({ accounts: [{}, {}] })
+    const usage = { input_tokens: 3, output_tokens: 4, total_tokens: 7 }
+    const output = [
+      { id: 'ci_1', type: 'code_interpreter_call', container_id: 'cntr_1', status: 'completed' },
+      { id: 'sh_1', type: 'shell_call', environment: { type: 'container_reference', container_id: 'cntr_2' }, status: 'completed' },
+    ]
+    world.sim.script({}, { rawBody: JSON.stringify({ id: 'resp_1', status: 'completed', model: 'sim', output, usage }) })
+    await send(world, { body: { model: 'sim', input: 'count', store: false } })
+    const stranger = { url: world.url, key: (await world.addKey(await world.addUser())).secret }
+    const tools = [
+      { type: 'code_interpreter', container: 'cntr_1' },
+      { type: 'shell', environment: { type: 'container_reference', container_id: 'cntr_2' } },
+    ]
+    for (const [i, tool] of tools.entries()) {
+      const body = { model: 'sim', input: 'and on', tools: [tool] }
+      expect(refusalOf(await send(stranger, { body }))).toMatchObject({
+        status: 404,
+        message: `Container with id 'cntr_${i + 1}' not found.`,
+      })
+      expect((await send(world, { body })).status).toBe(200)
+    }
+    expect(keys(world)).toEqual(['up-a1', 'up-a1', 'up-a1'])
+    expect(
+      (await send(stranger, { body: { model: 'sim', input: 'x', tools: [{ type: 'code_interpreter', container: 'cntr_0' }] } })).status,
+    ).toBe(200)
+    await world.quiet()
+  })
+
   test('an item that is sent whole is never looked at', async () => {
     await using world = await openWorld({ accounts: [{}, {}] })
     const made = await send(world)
