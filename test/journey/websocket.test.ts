@@ -200,10 +200,9 @@ test('what is steered in has owners too, each time, and a revoked key steers not
   if (principal === 'unknown') throw new Error('the key is not known')
   await world.commit(changeKey({ ...principal.key, disabled: true }))
   theirs.say(steer(id, 'still there?'))
-  // What fails in the middle is said once the response has ended.
+  await theirs.untilType('response.steer.failed', 4)
   world.sim.open('weir')
   await theirs.untilType('response.completed')
-  await theirs.untilType('response.steer.failed', 4)
 
   const failed = theirs.messages.filter(({ type }) => type === 'response.steer.failed').map(message => String(errorOf(message).message))
   const noItem = `Item with id '${secretItem.id}' not found. Items are not persisted`

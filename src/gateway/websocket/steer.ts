@@ -90,7 +90,7 @@ async function heldFor(steering: Steering, conversation: Conversation, mouth: Mo
     return successor
   } catch (error) {
     successor.open -= 1
-    turn.client.afterwards(steerFailed(said, Fault.from(error).body.error, turn.client.streamId))
+    mouth.say(steerFailed(said, Fault.from(error).body.error, turn.client.streamId)) // At once: kept until the end, they would add up.
     return undefined
   }
 }
