@@ -114,7 +114,10 @@ describe('a response in the background', () => {
     const { responses } = sdk(world)
     const { id } = await responses.create(asked)
     await world.sim.gate('work').reached()
-    await expect(responses.delete(id)).rejects.toMatchObject({ status: 409 })
+    expect(refusalOf(await send(world, { method: 'DELETE', path: `/v1/responses/${id}`, body: '' }))).toMatchObject({
+      status: 409,
+      message: 'The response still runs and could not be cancelled, so what it uses is not known yet: please delete it later',
+    })
     expect(await responses.retrieve(id)).toMatchObject({ status: 'in_progress' })
     world.sim.open('work')
     await until(async () => (await responses.retrieve(id)).status === 'completed', 'it is not over')
