@@ -3,11 +3,11 @@ import { openBooks, userSteps } from '../ledger/books.fixture.ts'
 import { newId } from '../lib/id.ts'
 import { type Database, statement } from '../storage/database.ts'
 import { openSqlite } from '../storage/sqlite.ts'
+import { refusal, startMs } from './record.fixture.ts'
 import { type CallRow, callSteps, noUsage } from './record.ts'
 import { type CallFilter, listCalls, sumsByDay } from './report.ts'
 
 const dayMs = 86_400_000
-const startMs = Date.UTC(2026, 9, 1)
 
 /** Label, user, key, account, model, fault, when it began, tokens in and out, cost. */
 const table = `
@@ -112,31 +112,7 @@ test('sums leave out what lies outside of their period', async () => {
 })
 
 function call(beganAtMs: number, given: Pick<CallRow, 'userId' | 'keyId' | 'accountId' | 'servedModel'>): CallRow {
-  return {
-    ...{ id: newId(beganAtMs), groupId: null, path: '/v1/responses', stream: false, requestedModel: null, tier: null, priceId: null },
-    ...{
-      status: 200,
-      ended: 'completed',
-      fault: null,
-      basis: 'reported',
-      usage: noUsage,
-      held: 0n,
-      cost: 0n,
-      uncollectedWhy: null,
-      attempts: 0,
-      lineMs: 0,
-    },
-    ...{
-      firstTokenMs: null,
-      durationMs: 1,
-      address: '192.0.2.1',
-      userAgent: null,
-      instructionsAdded: false,
-      outputLoweredTo: null,
-      repaired: null,
-    },
-    ...{ upstreamRequestId: null, beganAtMs, ...given },
-  }
+  return { ...refusal(newId(beganAtMs)), status: 200, ended: 'completed', fault: null, basis: 'reported', beganAtMs, ...given }
 }
 
 function orNull(text: string): string | null {
