@@ -1,145 +1,85 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { cpus, loadavg, release, tmpdir } from 'node:os'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpus, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { loadCore, pinMyself } from './cores.ts'
+import { pinMyself } from './cores.ts'
 import { fileSystemOf } from './disk.ts'
-import { median, shown, tableOf } from './figures.ts'
-import { type Answers, prepareAnswers } from './load/answers.ts'
-import { keepInFlight, type Load } from './load/load.ts'
-import type { Heard } from './load/reader.ts'
-import { requestOf } from './load/request.ts'
-import { profileTables } from './profile.ts'
-import { type Figures, measure, type Scenario, scenarios } from './scenarios.ts'
+import { percentile, shown } from './figures.ts'
+import { reportProfiles } from './profile.ts'
+import { resultTable, targetTable } from './report.ts'
+import { type Plan, type Results, runRounds } from './rounds.ts'
+import { scenarios } from './scenarios.ts'
 import { direct, relay } from './subjects/bare.ts'
 import { headgate } from './subjects/headgate.ts'
-import { freePort, startProgram } from './subjects/program.ts'
-import type { Running, Subject } from './subjects/subject.ts'
+import { many } from './subjects/many.ts'
+import { nginx } from './subjects/nginx.ts'
+import { portkey } from './subjects/portkey.ts'
+import type { Subject } from './subjects/subject.ts'
 
-const subjects: readonly Subject[] = [direct, relay, headgate]
+/** Headgate beside what else stands between a client and an upstream, in one run. README.md beside this file says how to read it. */
+const subjects: readonly Subject[] = [direct, nginx, relay, headgate, many, portkey]
+const resultsFolder = join(import.meta.dirname, 'results')
 
-interface Plan {
-  readonly subjects: readonly Subject[]
-  readonly scenarios: readonly Scenario[]
-  readonly rounds: number
-  readonly folder: string
-  readonly profiled: boolean
+const { values: said } = parseArgs({
+  options: {
+    only: { type: 'string', default: '' },
+    rounds: { type: 'string', default: '5' },
+    quick: { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
+    folder: { type: 'string', default: tmpdir() },
+  },
+})
+try {
+  await run()
+} catch (error) {
+  console.error(`bench: ${error instanceof Error ? error.message : String(error)}`)
+  process.exitCode = 1
 }
 
-async function run(plan: Plan): Promise<void> {
+async function run(): Promise<void> {
   pinMyself()
-  const fileSystem = fileSystemOf(plan.folder)
-  const folder = mkdtempSync(join(plan.folder, 'headgate-bench-'))
-  console.log(
-    `${cpus().length} cores of ${cpus()[0]?.model}, Linux ${release()}, Node ${process.version}, ${fileSystem}, load ${loadavg()[0]!.toFixed(1)}`,
-  )
+  const fileSystem = fileSystemOf(said.folder)
+  const chosen = choose(said.only === '' ? [] : said.only.split(','))
+  for (const { name, missing } of chosen.subjects) if (missing !== undefined) console.log(`Without ${name}: ${missing}.`)
+  const present = chosen.subjects.filter(({ missing }) => missing === undefined)
+  const rounds = said.quick ? 1 : Number(said.rounds)
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds is ${said.rounds}; it takes a whole number from 1`)
+  const folder = mkdtempSync(join(said.folder, 'headgate-bench-'))
+  const progress = (line: string) => void process.stderr.write(`${new Date().toTimeString().slice(0, 8)}  ${line}\n`)
   try {
-    await runIn(folder, plan)
+    const plan: Plan = { subjects: present, scenarios: chosen.scenarios, rounds, folder, profiled: said.profile, progress }
+    print(plan, await runRounds(plan), fileSystem)
   } finally {
     rmSync(folder, { recursive: true })
   }
 }
 
-async function runIn(folder: string, { subjects, scenarios, rounds, profiled }: Plan): Promise<void> {
-  await using scope = new AsyncDisposableStack()
-  const answers = await prepareAnswers()
-  const upstreamPort = await freePort()
-  const words = [process.execPath, join(import.meta.dirname, 'upstream.ts'), String(upstreamPort)]
-  const upstream = scope.use(await startProgram({ core: loadCore, words, log: join(folder, 'upstream.log') }, upstreamPort))
-  const running: { subject: Subject; at: Running; calls: number }[] = []
-  for (const subject of subjects)
-    running.push({ subject, at: scope.use(await subject.start({ upstreamPort, folder, profiled })), calls: 0 })
-  for (const one of running) one.calls += await warmUp(loadOf(json, one.at, answers))
-  const results = new Map<string, Figures[]>()
-  for (let round = 0; round < rounds; round += 1) {
-    for (const scenario of scenarios) {
-      for (const one of running) {
-        const load = loadOf(scenario, one.at, answers)
-        const measured = await measure(scenario, { load, gatewayPids: one.at.pids(), loadPids: [process.pid, upstream.pid] })
-        one.calls += measured.calls
-        const name = `${scenario.name} ${one.subject.name}`
-        results.set(name, [...(results.get(name) ?? []), measured.figures])
-      }
-    }
-    process.stderr.write(`round ${round + 1} of ${rounds}\n`)
+/** Names of subjects and scenarios, in any order; of which kind none is named, all are meant. `json` is every scenario that begins so. */
+function choose(names: readonly string[]): Pick<Plan, 'subjects' | 'scenarios'> {
+  const isMeant = ({ name }: { readonly name: string }) => names.some(one => name === one || name.replace(/\d+$/, '') === one)
+  for (const name of names) {
+    if ([...subjects, ...scenarios].some(one => one.name === name || one.name.replace(/\d+$/, '') === name)) continue
+    const all = [...subjects, ...scenarios].map(one => one.name).join(', ')
+    throw new Error(`--only names ${name}, which is neither a subject nor a scenario; there are ${all}`)
   }
-  const profiles = join(folder, 'profiles')
-  for (const { subject, at, calls } of running) {
-    const engine = await at.audit?.(calls)
-    if (engine !== undefined)
-      console.log(`${subject.name}: ${calls} calls, each on the books once with its charge, and they balance; ${engine}`)
-  }
-  await scope.disposeAsync()
-  for (const table of profileTables(profiles)) console.log(`\n${table}`)
-  for (const scenario of scenarios) {
-    console.log(`\n${scenario.about}`)
-    console.log(
-      tableOf(
-        head,
-        subjects.map(({ name }) => lineOf(name, results.get(`${scenario.name} ${name}`)!)),
-      ),
-    )
+  const some = { subjects: subjects.filter(isMeant), scenarios: scenarios.filter(isMeant) }
+  return {
+    subjects: some.subjects.length === 0 ? subjects : some.subjects,
+    scenarios: some.scenarios.length === 0 ? scenarios : some.scenarios,
   }
 }
 
-const json = scenarios[0]!
-
-/** Until the compiler has seen every path often enough: a gateway runs for months. */
-async function warmUp(load: Load): Promise<number> {
-  const { calls } = await keepInFlight(load, 50, warmUpMs)
-  return calls
-}
-
-const warmUpMs = 4_000
-
-const head = ['', 'per s', 'CPU µs', 'least to most', 'p50 ms', 'p99 ms', 'first p50', 'first p99', 'silence ms', 'MiB', 'load busy']
-
-function lineOf(name: string, runs: readonly Figures[]): string[] {
-  const all = (figure: keyof Figures) => runs.map(figures => figures[figure])
-  const one = (figure: keyof Figures) => shown(median(all(figure)))
-  return [
-    ...[name, one('perSecond'), one('cpuMicros'), `${shown(Math.min(...all('cpuMicros')))} to ${shown(Math.max(...all('cpuMicros')))}`],
-    ...[one('p50Ms'), one('p99Ms'), one('firstEventP50Ms'), one('firstEventP99Ms'), one('longestSilenceMs'), one('memoryMiB')],
-    `${Math.round(median(all('loadBusy')) * 100)} %`,
-  ]
-}
-
-function loadOf({ ask }: Scenario, { port, callers, rewrites = false }: Running, answers: Answers): Load {
-  const expected = ask.stream ? answers.stream : answers.json
-  const events = ask.stream ? expected.ends.length : 0
-  const wrong = ({ status, bytes, events: came, tail }: Heard) => {
-    if (status !== 200) return 'refused'
-    if (!rewrites && bytes !== expected.bodyBytes) return `not the ${expected.bodyBytes} bytes of the upstream`
-    if (ask.stream && came !== events) return `not the ${events} events of the upstream`
-    return tail.includes('"total_tokens"') ? undefined : 'no usage'
-  }
-  return { port, requests: callers.map(caller => requestOf(ask, caller)), wrong }
-}
-
-const { values: said } = parseArgs({
-  options: {
-    only: { type: 'string' },
-    rounds: { type: 'string', default: '5' },
-    folder: { type: 'string', default: tmpdir() },
-    profile: { type: 'boolean', default: false },
-  },
-})
-
-function chosen<One extends { readonly name: string }>(from: readonly One[], names: readonly string[]): readonly One[] {
-  const found = from.filter(({ name }) => names.some(said => name === said || name.replace(/\d+$/, '') === said))
-  return found.length === 0 ? from : found
-}
-
-try {
-  const names = said.only?.split(',') ?? []
-  await run({
-    subjects: chosen(subjects, names),
-    scenarios: chosen(scenarios, names),
-    rounds: Number(said.rounds),
-    folder: said.folder,
-    profiled: said.profile,
-  })
-} catch (error) {
-  console.error(`bench: ${error instanceof Error ? error.stack : String(error)}`)
-  process.exitCode = 1
+function print({ subjects, scenarios, rounds }: Plan, results: Results, fileSystem: string): void {
+  for (const { subject, calls, threads } of results.profiles)
+    console.log(`${reportProfiles(threads, join(resultsFolder, 'profiles', subject), calls)}\n`)
+  const { commitsMs, loads, audits } = results
+  console.log(`${cpus().length} cores of ${cpus()[0]?.model}, Linux ${release()}, Node ${process.version}, ${fileSystem}`)
+  console.log(
+    `load average ${shown(Math.min(...loads))} to ${shown(Math.max(...loads))} as the rounds began; ${rounds} rounds, everybody in turn`,
+  )
+  console.log(`one synced commit alone: p50 ${shown(percentile(commitsMs, 50))} ms, p99 ${shown(percentile(commitsMs, 99))} ms\n`)
+  for (const { name, about } of subjects) console.log(`${name}: ${about}`)
+  console.log(`\n${resultTable(results, subjects, scenarios)}\n`)
+  console.log(`${targetTable(results)}\n\n${audits.join('\n')}`)
+  mkdirSync(resultsFolder, { recursive: true })
 }

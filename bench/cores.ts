@@ -24,45 +24,43 @@ export function pinned(core: number): readonly string[] {
   return ['taskset', '-c', String(core)]
 }
 
-/** The CPU time of whole programs so far, all threads, in microseconds. A thread that has ended is not counted: none ends while it is measured. */
-export function cpuMicros(pids: readonly number[]): number {
-  return threadsOf(pids).reduce((sum, { micros }) => sum + micros, 0)
-}
-
+/** One thread, and the CPU time that it has used so far, in microseconds. */
 export interface Thread {
-  readonly name: string
+  readonly isMain: boolean
   readonly micros: number
 }
 
-/** By the scheduler's own account (`sched`, nanoseconds), which is finer than the ticks of `stat`, where the kernel tells it. */
+/** All threads of these programs. By the scheduler's own account (`sched`, nanoseconds), which is finer than the ticks of `stat`, where the kernel tells it. */
 export function threadsOf(pids: readonly number[]): Thread[] {
-  return pids.flatMap(pid => globSync(`/proc/${pid}/task/*`).map(threadAt))
+  return pids.flatMap(pid =>
+    globSync(`/proc/${pid}/task/*`).map(folder => ({ isMain: folder.endsWith(`/${pid}`), micros: microsAt(folder) })),
+  )
 }
 
 const ticksPerSecond = 100
 
-function threadAt(folder: string): Thread {
-  const stat = readFileSync(`${folder}/stat`, 'utf8')
-  const name = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'))
-  const exact = /^se\.sum_exec_runtime\s*:\s*([\d.]+)/m.exec(schedOf(folder))?.[1]
-  if (exact !== undefined) return { name, micros: Number(exact) * 1000 }
+function microsAt(folder: string): number {
+  const exact = /^se\.sum_exec_runtime\s*:\s*([\d.]+)/m.exec(textOf(`${folder}/sched`))?.[1]
+  if (exact !== undefined) return Number(exact) * 1000
+  const stat = textOf(`${folder}/stat`)
+  if (stat === '') return 0
   const [user, system] = stat
     .slice(stat.lastIndexOf(')') + 2)
     .split(' ')
     .slice(11, 13)
-  return { name, micros: ((Number(user) + Number(system)) * 1_000_000) / ticksPerSecond }
+  return ((Number(user) + Number(system)) * 1_000_000) / ticksPerSecond
 }
 
-function schedOf(folder: string): string {
+function textOf(path: string): string {
   try {
-    return readFileSync(`${folder}/sched`, 'utf8')
+    return readFileSync(path, 'utf8')
   } catch {
-    return '' // Not every kernel is built to tell.
+    return '' // The thread has ended, or the kernel is not built to tell.
   }
 }
 
 /** Resident memory of all these together, in MiB. */
 export function memoryMiB(pids: readonly number[]): number {
-  const kib = pids.map(pid => Number(/^VmRSS:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0))
+  const kib = pids.map(pid => Number(/^VmRSS:\s*(\d+)/m.exec(textOf(`/proc/${pid}/status`))?.[1] ?? 0))
   return kib.reduce((sum, one) => sum + one, 0) / 1024
 }

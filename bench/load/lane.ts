@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { connect } from 'node:net'
 import { type Heard, Reader } from './reader.ts'
 
 /** One connection, that carries one call at a time. */
@@ -9,22 +9,33 @@ export interface Lane {
   close(): void
 }
 
+/** Connects. What the other side closes between two calls is opened anew for the next one. */
 export async function openLane(port: number): Promise<Lane> {
-  const socket = connect({ host: '127.0.0.1', port, noDelay: true })
-  await once(socket, 'connect')
-  return laneOn(socket)
+  let line = await openLine(port)
+  return {
+    async call(request) {
+      if (line.isClosed()) line = await openLine(port)
+      return line.call(request)
+    },
+    close: () => line.close(),
+  }
 }
 
-function laneOn(socket: Socket): Lane {
+interface Line extends Lane {
+  isClosed(): boolean
+}
+
+async function openLine(port: number): Promise<Line> {
+  const socket = connect({ host: '127.0.0.1', port, noDelay: true })
+  await once(socket, 'connect')
   const reader = new Reader()
   let waiting: PromiseWithResolvers<Heard> | undefined
   socket.on('data', chunk => {
     if (!reader.push(chunk, performance.now())) return
     const { heard } = reader
     reader.reset()
-    const told = waiting
+    waiting?.resolve(heard)
     waiting = undefined
-    told?.resolve(heard)
   })
   const end = (error: Error) => waiting?.reject(error)
   socket.on('error', end)
@@ -35,6 +46,7 @@ function laneOn(socket: Socket): Lane {
       socket.write(request)
       return waiting.promise
     },
+    isClosed: () => socket.destroyed || socket.readableEnded,
     close: () => socket.destroy(),
   }
 }

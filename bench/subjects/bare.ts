@@ -22,8 +22,15 @@ export const relay: Subject = {
 async function startRelay({ upstreamPort, folder, profiled }: Ground): Promise<Running> {
   const port = await freePort()
   const program = join(import.meta.dirname, '../bare-relay.ts')
-  const flags = profiled ? ['--cpu-prof', `--cpu-prof-dir=${join(folder, 'profiles')}`] : []
+  const inspector = profiled ? await freePort() : undefined
+  const flags = inspector === undefined ? [] : [`--inspect=127.0.0.1:${inspector}`]
   const words = [process.execPath, ...flags, program, `http://127.0.0.1:${upstreamPort}`, String(port)]
   const started = await startProgram({ core: gatewayCore, words, log: join(folder, 'relay.log') }, port)
-  return { port, pids: () => [started.pid], callers, [Symbol.asyncDispose]: () => started.stop() }
+  return {
+    port,
+    pids: () => [started.pid],
+    callers,
+    ...(inspector !== undefined && { inspector }),
+    [Symbol.asyncDispose]: () => started.stop(),
+  }
 }

@@ -16,6 +16,7 @@ import type { Ground, Running, Subject } from './subject.ts'
 export const headgate: Subject = {
   name: 'headgate',
   about: 'Headgate embedded, everything on: keys, limits, rates, hold, synced settle, row, metrics, log',
+  keepsBooks: true,
   start: startEmbedded,
 }
 
@@ -38,11 +39,12 @@ export interface Installation {
 
 const program = join(import.meta.dirname, '../../bin/headgate.mjs')
 
-export async function startGateway({ upstreamPort, folder, profiled }: Ground, { data, env, open }: Installation): Promise<Running> {
+export async function startGateway({ upstreamPort, profiled }: Ground, { data, env, open }: Installation): Promise<Running> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   mkdirSync(data, { recursive: true })
-  const flags = profiled ? ['--cpu-prof', `--cpu-prof-dir=${join(folder, 'profiles')}`] : []
+  const inspector = profiled ? await freePort() : undefined
+  const flags = inspector === undefined ? [] : [`--inspect=127.0.0.1:${inspector}`]
   const settings = { HEADGATE_LISTEN: `127.0.0.1:${port}`, HEADGATE_DATA: data, HEADGATE_STOP_NOTICE_MS: '0', ...env }
   const words = [process.execPath, ...flags, program, 'serve']
   const started = await startProgram({ core: gatewayCore, words, env: settings, log: join(data, 'serve.log') }, port)
@@ -51,6 +53,7 @@ export async function startGateway({ upstreamPort, folder, profiled }: Ground, {
     port,
     pids: () => [started.pid],
     callers,
+    ...(inspector !== undefined && { inspector }),
     async audit(calls) {
       await started.stop()
       const { database, engine } = await open()

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { openSync, readFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
@@ -52,6 +52,16 @@ function listens(port: number): Promise<boolean> {
     }
     socket.once('error', () => end(false))
   })
+}
+
+/** Whether a program can be run, asked for its version. */
+export function isThere(program: string, versionFlag: string): boolean {
+  return spawnSync(program, [versionFlag]).status === 0
+}
+
+export function childrenOf(pid: number): number[] {
+  const found = spawnSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' }).stdout
+  return found.trim().split(/\s+/).filter(Boolean).map(Number)
 }
 
 /** Nobody listens there now. */
