@@ -1,6 +1,6 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, release, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 import { pinMyself } from './cores.ts'
 import { fileSystemOf } from './disk.ts'
@@ -8,6 +8,7 @@ import { percentile, shown } from './figures.ts'
 import { reportProfiles } from './profile.ts'
 import { resultTable, targetTable } from './report.ts'
 import { type Plan, type Results, runRounds } from './rounds.ts'
+import { saveResults } from './save.ts'
 import { scenarios } from './scenarios.ts'
 import { direct, relay } from './subjects/bare.ts'
 import { headgate } from './subjects/headgate.ts'
@@ -20,38 +21,42 @@ import type { Subject } from './subjects/subject.ts'
 const subjects: readonly Subject[] = [direct, nginx, relay, headgate, many, portkey]
 const resultsFolder = join(import.meta.dirname, 'results')
 
-const { values: said } = parseArgs({
-  options: {
-    only: { type: 'string', default: '' },
-    rounds: { type: 'string', default: '5' },
-    quick: { type: 'boolean', default: false },
-    profile: { type: 'boolean', default: false },
-    folder: { type: 'string', default: tmpdir() },
-  },
-})
+const options = {
+  only: { type: 'string', default: '' },
+  rounds: { type: 'string', default: '5' },
+  quick: { type: 'boolean', default: false },
+  profile: { type: 'boolean', default: false },
+  save: { type: 'boolean', default: false },
+  folder: { type: 'string', default: tmpdir() },
+} as const
+
 try {
-  await run()
+  await run(parseArgs({ options }).values)
 } catch (error) {
   console.error(`bench: ${error instanceof Error ? error.message : String(error)}`)
   process.exitCode = 1
 }
 
-async function run(): Promise<void> {
+type Said = ReturnType<typeof parseArgs<{ options: typeof options }>>['values']
+
+async function run(said: Said): Promise<void> {
   pinMyself()
-  const fileSystem = fileSystemOf(said.folder)
+  const machine = `${cpus().length} cores of ${cpus()[0]?.model}, Linux ${release()}, Node ${process.version}, ${fileSystemOf(said.folder)}`
   const chosen = choose(said.only === '' ? [] : said.only.split(','))
   for (const { name, missing } of chosen.subjects) if (missing !== undefined) console.log(`Without ${name}: ${missing}.`)
   const present = chosen.subjects.filter(({ missing }) => missing === undefined)
   const rounds = said.quick ? 1 : Number(said.rounds)
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds is ${said.rounds}; it takes a whole number from 1`)
   const folder = mkdtempSync(join(said.folder, 'headgate-bench-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130))
   const progress = (line: string) => void process.stderr.write(`${new Date().toTimeString().slice(0, 8)}  ${line}\n`)
-  try {
-    const plan: Plan = { subjects: present, scenarios: chosen.scenarios, rounds, folder, profiled: said.profile, progress }
-    print(plan, await runRounds(plan), fileSystem)
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
+  const plan: Plan = { subjects: present, scenarios: chosen.scenarios, rounds, folder, profiled: said.profile, progress }
+  const results = await runRounds(plan)
+  const at = new Date()
+  const name = said.save ? at.toISOString().slice(0, 10) : 'latest'
+  const paths = saveResults(resultsFolder, name, plan, { results, reading: { machine, at } })
+  console.log(`${machine}\n${told(plan, results)}\n\nWritten: ${paths.map(path => relative('.', path)).join(', ')}`)
 }
 
 /** Names of subjects and scenarios, in any order; of which kind none is named, all are meant. `json` is every scenario that begins so. */
@@ -69,17 +74,17 @@ function choose(names: readonly string[]): Pick<Plan, 'subjects' | 'scenarios'> 
   }
 }
 
-function print({ subjects, scenarios, rounds }: Plan, results: Results, fileSystem: string): void {
-  for (const { subject, calls, threads } of results.profiles)
-    console.log(`${reportProfiles(threads, join(resultsFolder, 'profiles', subject), calls)}\n`)
-  const { commitsMs, loads, audits } = results
-  console.log(`${cpus().length} cores of ${cpus()[0]?.model}, Linux ${release()}, Node ${process.version}, ${fileSystem}`)
-  console.log(
-    `load average ${shown(Math.min(...loads))} to ${shown(Math.max(...loads))} as the rounds began; ${rounds} rounds, everybody in turn`,
-  )
-  console.log(`one synced commit alone: p50 ${shown(percentile(commitsMs, 50))} ms, p99 ${shown(percentile(commitsMs, 99))} ms\n`)
-  for (const { name, about } of subjects) console.log(`${name}: ${about}`)
-  console.log(`\n${resultTable(results, subjects, scenarios)}\n`)
-  console.log(`${targetTable(results)}\n\n${audits.join('\n')}`)
-  mkdirSync(resultsFolder, { recursive: true })
+/** All that the run showed, as text. */
+function told({ subjects, scenarios, rounds }: Plan, results: Results): string {
+  const { commitsMs, loads, audits, profiles } = results
+  const load = `load average ${shown(Math.min(...loads))} to ${shown(Math.max(...loads))} as the rounds began`
+  return [
+    ...profiles.map(({ subject, calls, threads }) => `${reportProfiles(threads, join(resultsFolder, 'profiles', subject), calls)}\n`),
+    `${load}; rounds: ${rounds}, everybody in turn`,
+    `one synced commit alone: p50 ${shown(percentile(commitsMs, 50))} ms, p99 ${shown(percentile(commitsMs, 99))} ms\n`,
+    ...subjects.map(({ name, about }) => `${name}: ${about}`),
+    ...subjects.flatMap(({ name, noStreams }) => (noStreams ? [`${name} is left out where answers are streamed: ${noStreams}`] : [])),
+    `\n${resultTable(results, subjects, scenarios)}\n\n${targetTable(results)}\n`,
+    ...audits,
+  ].join('\n')
 }

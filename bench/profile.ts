@@ -59,7 +59,7 @@ interface Message {
   readonly params?: {
     readonly sessionId: string
     readonly message?: string
-    readonly workerInfo?: { readonly title: string; readonly url: string }
+    readonly workerInfo?: { readonly url: string }
   }
 }
 
@@ -86,7 +86,7 @@ async function openInspector(port: number): Promise<Inspector> {
     if (method === 'NodeWorker.attachedToWorker') {
       const { sessionId, workerInfo } = params!
       const ask = askBy(message => void main('NodeWorker.sendMessageToWorker', { sessionId, message }))
-      workers.push({ name: `${workerInfo!.title} ${workerInfo!.url.split('/').at(-1)}`, ask })
+      workers.push({ name: `${workerInfo!.url.split('/').at(-1)} ${sessionId}`, ask })
     }
     if (id === undefined) return
     const answer = waiting.get(id)

@@ -57,6 +57,7 @@ export function resultTable(results: Results, subjects: readonly Subject[], scen
 
 function cellOf(values: readonly number[]): string {
   if (values.every(Number.isNaN)) return '–'
+  if (values.length === 1) return shown(values[0]!)
   return `${shown(median(values))} (${shown(Math.min(...values))}–${shown(Math.max(...values))})`
 }
 

@@ -29,10 +29,12 @@ async function openLine(port: number): Promise<Line> {
   const socket = connect({ host: '127.0.0.1', port, noDelay: true })
   await once(socket, 'connect')
   const reader = new Reader()
+  let closes = false
   let waiting: PromiseWithResolvers<Heard> | undefined
   socket.on('data', chunk => {
     if (!reader.push(chunk, performance.now())) return
     const { heard } = reader
+    closes = heard.closes
     reader.reset()
     waiting?.resolve(heard)
     waiting = undefined
@@ -46,7 +48,7 @@ async function openLine(port: number): Promise<Line> {
       socket.write(request)
       return waiting.promise
     },
-    isClosed: () => socket.destroyed || socket.readableEnded,
+    isClosed: () => closes || socket.destroyed || socket.readableEnded,
     close: () => socket.destroy(),
   }
 }

@@ -9,6 +9,8 @@ export interface Heard {
   longestSilenceMs: number
   /** The last bytes of the body. */
   tail: Buffer
+  /** The other side said that it closes the connection after this answer. */
+  closes: boolean
 }
 
 const blankLine = Buffer.from('\r\n\r\n')
@@ -71,6 +73,7 @@ export class Reader {
     if (end === -1) return 0
     const head = bytes.toString('latin1', 0, end + 2)
     this.heard.status = Number(head.slice(9, 12))
+    this.heard.closes = /\r\nconnection: *close\r/i.test(head)
     const length = /\r\ncontent-length: *(\d+)\r/i.exec(head)?.[1]
     this.#left = Number(length)
     this.#reading = length === undefined ? 'chunkSize' : this.#left === 0 ? 'whole' : 'length'
@@ -108,5 +111,5 @@ export class Reader {
 }
 
 function unheard(): Heard {
-  return { status: 0, bytes: 0, events: 0, firstEventMs: 0, longestSilenceMs: 0, tail: nothing }
+  return { status: 0, bytes: 0, events: 0, firstEventMs: 0, longestSilenceMs: 0, tail: nothing, closes: false }
 }

@@ -27,6 +27,10 @@ export async function startProgram({ core, words, env = {}, log }: Command, port
   const [first, ...rest] = [...pinned(core), ...words]
   const output = openSync(log, 'a')
   const child = spawn(first!, rest, { stdio: ['ignore', output, output], env: { PATH: String(process.env['PATH']), ...env } })
+  // Interrupted, the benchmark takes with it what it started.
+  const abandoned = () => void child.kill('SIGKILL')
+  process.once('exit', abandoned)
+  child.once('exit', () => process.off('exit', abandoned))
   const deadlineMs = performance.now() + startWithinMs
   while (!(await listens(port))) {
     if (child.exitCode !== null) throw new Error(`${words.join(' ')} ended: ${readFileSync(log, 'utf8').slice(-2000)}`)
