@@ -61,7 +61,7 @@ export async function runRounds(plan: Plan): Promise<Results> {
   const contenders: Contender[] = []
   for (const subject of plan.subjects) {
     progress(`starting and warming up ${subject.name}`)
-    const at = scope.use(await subject.start({ upstreamPort, folder, profiled }))
+    const at = scope.use(await subject.start({ upstreamPort, folder, profiled, fromSource: profiled }))
     contenders.push({ subject, at, calls: await warmUp(subject, at, answers) })
   }
   const profiling = await profile(contenders)
@@ -105,16 +105,25 @@ async function takeTurns(
     for (const scenario of scenarios) {
       progress(`round ${round} of ${rounds}: ${scenario.about}`)
       for (const one of field.contenders.filter(({ subject }) => takesPart(subject, scenario))) {
-        const load = loadOf(scenario.ask, one.at, field.answers)
-        const perSecond = scenario.halfOf === undefined ? Number.NaN : await halfRate(one, capacities, field)
-        const { figures, calls } = await measure(scenario, { load, perSecond, gatewayPids: one.at.pids(), loadPids: field.loadPids })
-        one.calls += calls
+        const perSecond = scenario.isHalfLoad ? await halfRate(one, capacities, field) : Number.NaN
+        const figures = await takeTurn(one, scenario, perSecond, field)
         append(runs.get(scenario.name)!, one.subject.name, figures)
         if (scenario.name === 'json50') append(capacities, one.subject.name, figures.perSecond)
       }
     }
   }
   return { runs, commitsMs, loads }
+}
+
+async function takeTurn(one: Contender, scenario: Scenario, perSecond: number, { answers, loadPids }: Field): Promise<Figures> {
+  const load = loadOf(scenario.ask, one.at, answers)
+  try {
+    const { figures, calls } = await measure(scenario, { load, perSecond, gatewayPids: one.at.pids(), loadPids })
+    one.calls += calls
+    return figures
+  } catch (error) {
+    throw new Error(`${one.subject.name}, ${scenario.about}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  }
 }
 
 export function takesPart({ keepsBooks = false, noStreams }: Subject, { booksOnly = false, ask }: Scenario): boolean {
