@@ -12,7 +12,7 @@ const missing = missingPostgres ?? (isThere('redis-server', '--version') ? undef
 /** As in a team of many nodes. The servers stand on the core of the load: with two cores they have to stand somewhere. */
 export const many: Subject = {
   name: 'pg+redis',
-  about: 'Headgate on PostgreSQL and Redis, everything on; servers on the core of the load, and so more patience for the books',
+  about: 'Headgate on PostgreSQL and Redis, everything on; servers on the core of the load',
   keepsBooks: true,
   ...(missing === undefined ? {} : { missing }),
   start: startMany,
@@ -36,8 +36,6 @@ async function startMany(ground: Ground): Promise<Running> {
   const env = {
     HEADGATE_DATABASE_URL: url,
     HEADGATE_REDIS_URL: `redis://127.0.0.1:${port}`,
-    // On a core of their own they would answer in time: calls are not to be refused because the load is in their way.
-    HEADGATE_BOOKS_TIMEOUT_MS: '10000',
   }
   const running = scope.use(await startGateway(ground, { data: join(ground.folder, 'many'), env, open }))
   const rest = scope.move()
