@@ -2,6 +2,7 @@ import type { CallerLimits, Meter, Slot } from '../coordination/coordinator.ts'
 import { runningSubscription } from '../directory/principals.ts'
 import type { Principal } from '../directory/snapshot.ts'
 import { type HoldSize, outputCeilingFor, sizeHold } from '../ledger/hold.ts'
+import type { PriceVersion } from '../ledger/price.ts'
 import type { Funds, HeldCall, HoldRequest } from '../ledger/steps.ts'
 import { subscriptionFunds } from '../ledger/subscription.ts'
 import { Fault } from '../lib/fault.ts'
@@ -12,8 +13,9 @@ import { orBooksAway } from './books-away.ts'
 import { metersOfCaller } from './choose.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
+import type { Offer } from './offers.ts'
 import { type Patience, patience } from './patience.ts'
-import type { Call, Offer } from './read-call.ts'
+import type { Call } from './read-call.ts'
 import { keptCharsMax, type Receipt } from './receipt.ts'
 
 /** Leave to proceed: a slot of the caller's, and money set aside. Disposing gives back what was not handed on. */
@@ -131,17 +133,16 @@ function fundsFor({ group }: Offer, { principal, receipt }: Asking): Funds | und
   return subscription && subscriptionFunds(subscription, receipt.beganAtMs)
 }
 
-function sizeFor({ group, servers }: Offer, { call, bound, receipt }: Asking, { directory, settings }: Parts): HoldSize {
+function sizeFor({ group, kinds }: Offer, { call, bound, receipt }: Asking, { directory, settings }: Parts): HoldSize {
   const { priceBook } = directory.snapshot()
   const inputTokens = call.inputTokens + bound.contextTokens
   const asked = call.facts.serviceTier
-  const prices = new Set(
-    servers.flatMap(({ account, model }) => {
-      const tier = asked === undefined || asked === 'auto' ? account.defaultTier : asked
-      return priceBook.dearest({ model, tiers: [tier], contextTokens: inputTokens, atMs: receipt.beganAtMs })
-    }),
-  )
-  if (call.protocol.isFree) prices.clear()
+  const prices = new Set<PriceVersion>()
+  for (const { model, defaultTier } of call.protocol.isFree ? [] : kinds) {
+    const tier = asked === undefined || asked === 'auto' ? defaultTier : asked
+    const question = { model, tiers: [tier], contextTokens: inputTokens, atMs: receipt.beganAtMs }
+    for (const line of priceBook.dearest(question)) prices.add(line)
+  }
   const { maxOutputTokens, isCompaction, answers, cachesFor12h } = call.facts
   const ceiling = isCompaction ? inputTokens : maxOutputTokens
   // What cannot be lowered afterwards is held whole, or not begun.
