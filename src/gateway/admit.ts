@@ -48,7 +48,10 @@ export interface Hold {
 
 export type Asking = { readonly principal: Principal; readonly call: Call; readonly bound: Bound; readonly receipt: Receipt }
 
-type Parts = Pick<Gateway, 'coordinator' | 'ledger' | 'books' | 'directory' | 'clock' | 'settings' | 'closing' | 'leaseId' | 'log'>
+type Parts = Pick<
+  Gateway,
+  'coordinator' | 'glance' | 'ledger' | 'books' | 'directory' | 'clock' | 'settings' | 'closing' | 'leaseId' | 'log'
+>
 
 /** First a look at the money, then the line, then the slot, then the hold: while one waits, nothing of theirs is set aside. */
 export async function admit(asking: Asking, client: Client, gateway: Parts): Promise<Admission> {
@@ -112,6 +115,7 @@ async function firstAffordable(asking: Asking, gateway: Parts): Promise<Plan> {
   for (const offer of asking.bound.offers) {
     const plan = planFor(offer, asking, gateway)
     if (plan === undefined) continue
+    if (plan.funds.kind === 'wallet' && gateway.glance.sawFree(plan.funds.walletId, plan.size.floor)) return plan
     const shortage = await orBooksAway(shortageNow(plan.funds, plan.size.floor, gateway), gateway)
     if (shortage === undefined) return plan
     refusal = shortage
@@ -150,9 +154,10 @@ function sizeFor({ group, kinds }: Offer, { call, bound, receipt }: Asking, { di
   return sizeHold({ inputTokens, ceiling, answers, prices: [...prices], multiplier: group.multiplier, cachesFor12h, limits })
 }
 
-async function shortageNow(funds: Funds, floor: bigint, { ledger }: Parts): Promise<Fault | undefined> {
+async function shortageNow(funds: Funds, floor: bigint, { ledger, glance }: Parts): Promise<Fault | undefined> {
   if (funds.kind === 'wallet') {
     const wallet = await ledger.free(funds.walletId)
+    if (wallet !== undefined) glance.saw(funds.walletId, wallet.balance - wallet.held)
     return wallet === undefined || floor > wallet.balance - wallet.held ? new Fault('money_short') : undefined
   }
   const { room, window } = await ledger.room(funds)
@@ -249,7 +254,12 @@ async function placeHold(plan: Plan, asking: Asking, gateway: Parts): Promise<He
   const placing = gateway.ledger.hold(request)
   try {
     const held = await orBooksAway(placing, gateway)
-    if ('granted' in held) return { plan, request, granted: held.granted }
+    const { funds } = plan
+    if ('granted' in held) {
+      if (funds.kind === 'wallet') gateway.glance.took(funds.walletId, held.granted)
+      return { plan, request, granted: held.granted }
+    }
+    if (funds.kind === 'wallet') gateway.glance.forget(funds.walletId)
     return { refusal: held.refused === 'short' ? new Fault('money_short') : windowUsed(held.window, held.resetsAtMs) }
   } catch (error) {
     // Whether the hold took effect, or still will, is not known. If it does, nobody else would end it; before, it cannot be.
