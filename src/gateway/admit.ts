@@ -12,8 +12,9 @@ import { orBooksAway } from './books-away.ts'
 import { metersOfCaller } from './choose.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
+import type { Offer } from './offers.ts'
 import { type Patience, patience } from './patience.ts'
-import type { Call, Offer } from './read-call.ts'
+import type { Call } from './read-call.ts'
 import { keptCharsMax, type Receipt } from './receipt.ts'
 
 /** Leave to proceed: a slot of the caller's, and money set aside. Disposing gives back what was not handed on. */
@@ -131,13 +132,13 @@ function fundsFor({ group }: Offer, { principal, receipt }: Asking): Funds | und
   return subscription && subscriptionFunds(subscription, receipt.beganAtMs)
 }
 
-function sizeFor({ group, servers }: Offer, { call, bound, receipt }: Asking, { directory, settings }: Parts): HoldSize {
+function sizeFor({ group, tariffs }: Offer, { call, bound, receipt }: Asking, { directory, settings }: Parts): HoldSize {
   const { priceBook } = directory.snapshot()
   const inputTokens = call.inputTokens + bound.contextTokens
   const asked = call.facts.serviceTier
   const prices = new Set(
-    servers.flatMap(({ account, model }) => {
-      const tier = asked === undefined || asked === 'auto' ? account.defaultTier : asked
+    tariffs.flatMap(({ model, defaultTier }) => {
+      const tier = asked === undefined || asked === 'auto' ? defaultTier : asked
       return priceBook.dearest({ model, tiers: [tier], contextTokens: inputTokens, atMs: receipt.beganAtMs })
     }),
   )
