@@ -4,6 +4,7 @@ import { Ranks } from '../lib/ranks.ts'
 import { type Candidate, organizationOf, type Readiness, readinessOf, restsUntilMs } from './account.ts'
 import { drawn } from './select.ts'
 
+/** An account that lists the model, and its upstream's name for it. */
 export type Server = Pick<Candidate, 'account' | 'model'>
 
 /** What is to be seen of some accounts at one moment. Those `except` are passed over; they are few. */
