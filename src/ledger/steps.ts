@@ -250,8 +250,10 @@ const growInWindows = statement(`update holds set amount = ${grown('room').repla
 
 const moveToLasting = statement(`update holds set lease_id = $2 where id = $1 and state = 'held'`)
 
+/** Not of a call that was charged: its hold was settled, and is only so old that it was cut. */
 const reviveHold = statement(`insert into holds (${holdColumns})
-  values ($1, $2, $3, 0, 'expired', $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (id) do nothing`)
+  select $1, $2, $3, 0, 'expired', $4, $5, $6, $7, $8, $9, $10, $11, $12
+  where not exists (select 1 from entries where kind = 'charge' and reference = $1) on conflict (id) do nothing`)
 
 /** At first it is settled for the whole cost; the steps after this one lower that to what there is. */
 const settleHold = statement(`update holds set state = case state when 'held' then 'settled' else 'settled_late' end, settled = $2

@@ -42,6 +42,15 @@ export function timeOfId(id: string): number | undefined {
   return /^[0-9a-f]{8}-[0-9a-f]{4}-7/.test(id) ? Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16) : undefined
 }
 
+/** Sorts before every UUIDv7 that was made at that moment or later. */
+export function firstIdOf(atMs: number): string {
+  const time = Math.floor(atMs).toString(16).padStart(12, '0')
+  return `${time.slice(0, 8)}-${time.slice(8)}`
+}
+
+/** A call's id is made within this of its beginning. */
+export const idSlackMs = 60_000
+
 /** The millisecond to write. When the count of one is used up, the next one is borrowed: order matters more than a thousandth. */
 function count(nowMs: number, start: number): number {
   const isAgain = nowMs === lastMs || (nowMs < lastMs && lastMs - nowMs <= borrowedMsMax)
