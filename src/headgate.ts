@@ -5,6 +5,7 @@ import type { Settings } from './config/settings.ts'
 import type { Coordinator, LinesNow } from './coordination/coordinator.ts'
 import { openOwners } from './directory/owners.ts'
 import { openSeal, readSecretKey } from './directory/seal.ts'
+import { shareDirectory } from './directory/shared.ts'
 import { openDirectory } from './directory/snapshot.ts'
 import { openEngine } from './engines.ts'
 import { AtOnce } from './gateway/at-once.ts'
@@ -17,7 +18,7 @@ import type { Gateway } from './gateway/gateway.ts'
 import { keepLease } from './gateway/lease.ts'
 import { openServer, type Serving } from './gateway/serve.ts'
 import { stopServing } from './gateway/stop.ts'
-import { announcing, type InFlight, openInFlight } from './in-flight.ts'
+import { type InFlight, openInFlight } from './in-flight.ts'
 import { openLedger } from './ledger/ledger.ts'
 import { type Owed, openOwed } from './ledger/owed.ts'
 import { blockListOf } from './lib/address.ts'
@@ -146,7 +147,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     settings,
     clock,
     chance,
-    directory: scope.use(announcing(directory, coordinator)),
+    directory: scope.use(shareDirectory(directory, coordinator, clock)),
     owners: openOwners(database),
     coordinator,
     ledger: openLedger(database, clock),
