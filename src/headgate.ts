@@ -26,6 +26,7 @@ import { type Clock, systemClock } from './lib/clock.ts'
 import { newId } from './lib/id.ts'
 import type { Log } from './lib/log.ts'
 import { openMetrics } from './lib/metrics.ts'
+import { type Nodes, openNodes } from './nodes.ts'
 import { openTokenCounter, type TokenCounterOptions } from './protocols/count-in-worker.ts'
 import { openCallReader } from './protocols/read-in-worker.ts'
 import { type Database, statement } from './storage/database.ts'
@@ -52,8 +53,7 @@ export interface AdminNeeds {
   readonly database: Database
   readonly gateway: Gateway
   readonly seal: ReturnType<typeof openSeal>
-  /** Calls being handled, and of these the ones in their user's line. */
-  readonly calls: { readonly running: () => number; readonly waiting: () => number }
+  readonly nodes: Nodes
 }
 
 /** What is done to the books before anybody reads them, and what tests put in another one's place. */
@@ -74,27 +74,21 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   await using scope = new AsyncDisposableStack()
   const closing = new AbortController()
   const opened = await openParts(settings, log, adapters, scope)
-  const { database, inFlight, seal, parts } = opened
+  const { database, sharedTime, inFlight, seal, parts } = opened
   const gateway: Gateway = {
     ...parts,
     closing: closing.signal,
     drain: openDrain(settings, parts.clock, () => gateway),
     background: openBackground(settings, parts.clock, () => gateway),
   }
-  scope.use(await keepLease(gateway, settings))
-  scope.defer(() => gateway.background.close())
-  gateway.background.resume(await readPending(database)) // After the journal, which may have the end of some.
-
   let isStopping = false
-  const needs = {
-    database,
-    gateway,
-    seal,
-    calls: { running: () => serving.count, waiting: () => inFlight.coordinator.linesNow().callersWaiting },
-  }
+  const nodes = openNodes(gateway, { running: () => serving.count, waiting: () => inFlight.coordinator.linesNow().callersWaiting })
   const notReady = () => reasonsNotReady(database, gateway, isStopping)
   const troubles = () => (inFlight.isAlone() ? [aloneSaid(inFlight)] : [])
-  const serving = openServer(gateway, { admin: openAdmin(needs), notReady, troubles }, settings)
+  const serving = openServer(gateway, { admin: openAdmin({ database, gateway, seal, nodes }), notReady, troubles }, settings)
+  scope.use(await keepLease(gateway, settings, { about: nodes.about, isAlone: sharedTime === undefined }))
+  scope.defer(() => gateway.background.close())
+  gateway.background.resume(await readPending(database)) // After the journal, which may have the end of some.
   watch(gateway, inFlight, serving)
   const url = await listen(serving, settings.listen, log)
   const rest = scope.move()
@@ -114,7 +108,7 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
 async function openParts(settings: Settings, log: Log, adapters: Adapters, scope: AsyncDisposableStack) {
   const { clock = systemClock, chance = Math.random } = adapters
   scope.use(await lockFolder(settings.data))
-  const { database: opened } = await openEngine(settings)
+  const { database: opened, sharedTime } = await openEngine(settings)
   scope.defer(() => opened.close())
   const database = adapters.wrapDatabase?.(opened) ?? opened
   await adapters.prepareBooks?.(database, clock, log)
@@ -150,7 +144,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     directory: scope.use(shareDirectory(directory, coordinator, clock)),
     owners: openOwners(database),
     coordinator,
-    ledger: openLedger(database, clock),
+    ledger: openLedger(database, clock, sharedTime),
     books,
     ownUsage: openOwnUsage(database),
     recorder: scope.use(openRecorder(database, clock)),
@@ -166,7 +160,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     trustedProxies: settings.trustedProxies.length === 0 ? undefined : blockListOf(settings.trustedProxies),
     leaseId,
   }
-  return { database, inFlight, seal, parts }
+  return { database, sharedTime, inFlight, seal, parts }
 }
 
 function watch(gateway: Gateway, { coordinator, isAlone, nodes }: InFlight, { sockets }: Serving): void {
