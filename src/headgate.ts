@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Settings } from './config/settings.ts'
 import type { Coordinator, LinesNow } from './coordination/coordinator.ts'
 import { openOwners } from './directory/owners.ts'
+import { checkSecretKey } from './directory/secret-check.ts'
 import { openSeal, readSecretKey } from './directory/seal.ts'
 import { shareDirectory } from './directory/shared.ts'
 import { openDirectory } from './directory/snapshot.ts'
@@ -130,6 +131,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   const inFlight = scope.use(await openInFlight({ settings, leaseId, clock, log, metrics }))
   const coordinator = adapters.wrapCoordinator?.(inFlight.coordinator) ?? inFlight.coordinator
   const directory = await openDirectory(database, seal, clock, { unknownKeyMs: settings.unknownKeyMs })
+  await checkSecretKey(database, seal) // Only now: a key by which no account opens must not become that of the books.
   const egress = openEgress(settings)
   scope.defer(() => egress.close())
   const reader = openCallReader()

@@ -84,6 +84,13 @@ onPostgres('gateways on the same books', () => {
     await other.stop()
     expect((await calls()).map(([id]) => id)).toEqual([ids[1], ids[0]])
   })
+
+  test('a gateway with another secret key refuses to start, and says where the right one is', async () => {
+    await using world = await openShared({ accounts: [] })
+    const refused = world.beside({ settings: { secretKey: 'cd'.repeat(32) } })
+    await expect(refused).rejects.toThrow(/^These books belong to another secret key\. .* the same HEADGATE_SECRET_KEY/)
+    await world.beside()
+  })
 })
 
 const keyDraft = {
