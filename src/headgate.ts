@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import type { Settings } from './config/settings.ts'
 import type { Coordinator, LinesNow } from './coordination/coordinator.ts'
 import { openOwners } from './directory/owners.ts'
-import { checkSecretKey } from './directory/secret-check.ts'
 import { openSeal, readSecretKey } from './directory/seal.ts'
+import { checkSecretKey } from './directory/secret-check.ts'
 import { shareDirectory } from './directory/shared.ts'
 import { openDirectory } from './directory/snapshot.ts'
 import { openEngine } from './engines.ts'
@@ -34,7 +34,7 @@ import { type Database, statement } from './storage/database.ts'
 import { lockFolder } from './storage/lock.ts'
 import { openEgress } from './upstreams/egress.ts'
 import { openOwnUsage } from './usage/own.ts'
-import { readPending } from './usage/pending.ts'
+import { openPending } from './usage/pending.ts'
 import { openRecorder } from './usage/refusals.ts'
 
 /** A gateway that serves. */
@@ -89,7 +89,6 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   const serving = openServer(gateway, { admin: openAdmin({ database, gateway, seal, nodes }), notReady, troubles }, settings)
   scope.use(await keepLease(gateway, settings, { about: nodes.about, isAlone: sharedTime === undefined }))
   scope.defer(() => gateway.background.close())
-  gateway.background.resume(await readPending(database)) // After the journal, which may have the end of some.
   watch(gateway, inFlight, serving)
   const url = await listen(serving, settings.listen, log)
   const rest = scope.move()
@@ -149,6 +148,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     ledger: openLedger(database, clock, sharedTime),
     books,
     ownUsage: openOwnUsage(database),
+    pending: openPending(database),
     recorder: scope.use(openRecorder(database, clock)),
     egress,
     bodies: new BodyBudget(settings.bodiesBytesMax),

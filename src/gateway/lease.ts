@@ -20,10 +20,10 @@ const silenceShare = 0.8
 /**
  * Keeps the holds of this process alive by one row, and ends those of processes that died. What is owed from before is taken
  * first; after an outage of the books nothing expires for one whole lease, so that journals and renewals come before. Who starts
- * cannot know whether there was one, and waits as long.
+ * cannot know whether there was one, and waits as long. With each beat it takes over the responses for which the dead were asking.
  */
 export async function keepLease(
-  { books, clock, ledger, leaseId, log }: Pick<Gateway, 'books' | 'clock' | 'ledger' | 'leaseId' | 'log'>,
+  { background, books, clock, ledger, leaseId, log }: Pick<Gateway, 'background' | 'books' | 'clock' | 'ledger' | 'leaseId' | 'log'>,
   { leaseMs, leaseRenewMs }: LeaseSettings,
   { about, isAlone }: LeaseHolder,
 ): Promise<AsyncDisposable> {
@@ -43,6 +43,7 @@ export async function keepLease(
       wereAway = false
       renewedMs = nowMs
       if (nowMs >= graceUntilMs) await bury()
+      await background.takeOver()
     } catch (error) {
       wereAway = true
       log.warn({ err: error }, 'the lease could not be renewed: the books are away')
