@@ -234,10 +234,10 @@ const hourMs = 3_600_000
 const untilMs = 10_000
 
 /** Waits for the thing, not for a time; says what never came. */
-export async function until(isSo: () => boolean | Promise<boolean>, otherwise: string): Promise<void> {
+export async function until(isSo: () => boolean | Promise<boolean>, otherwise: string, withinMs = untilMs): Promise<void> {
   const started = performance.now()
   while (!(await isSo())) {
-    if (performance.now() - started > untilMs) throw new Error(`after ${untilMs} ms: ${otherwise}`)
+    if (performance.now() - started > withinMs) throw new Error(`after ${withinMs} ms: ${otherwise}`)
     await new Promise(resolve => setTimeout(resolve, 5))
   }
 }
