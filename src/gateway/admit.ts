@@ -110,7 +110,7 @@ async function firstAffordable(asking: Asking, gateway: Parts): Promise<Plan> {
   for (const offer of asking.bound.offers) {
     const plan = planFor(offer, asking, gateway)
     if (plan === undefined) continue
-    const shortage = await orBooksAway(shortageNow(plan.funds, plan.size.floor, gateway), gateway)
+    const shortage = await orBooksAway(() => shortageNow(plan.funds, plan.size.floor, gateway), gateway)
     if (shortage === undefined) return plan
     refusal = shortage
   }
@@ -245,15 +245,15 @@ interface Held {
 
 async function placeHold(plan: Plan, asking: Asking, gateway: Parts): Promise<Held | { readonly refusal: Fault }> {
   const request = holdRequest(asking, plan, gateway)
-  const placing = gateway.ledger.hold(request)
+  let placing: ReturnType<typeof gateway.ledger.hold> | undefined
   try {
-    const held = await orBooksAway(placing, gateway)
+    const held = await orBooksAway(() => (placing = gateway.ledger.hold(request)), gateway)
     if ('granted' in held) return { plan, request, granted: held.granted }
     return { refusal: held.refused === 'short' ? new Fault('money_short') : windowUsed(held.window, held.resetsAtMs) }
   } catch (error) {
     // Whether the hold took effect, or still will, is not known. If it does, nobody else would end it; before, it cannot be.
     const release = () => gateway.books.release(request)
-    placing.then(release, release)
+    placing?.then(release, release)
     throw error
   }
 }
