@@ -16,6 +16,7 @@ import { type CallEnd, openBooks } from './gateway/books.ts'
 import { openBrake } from './gateway/brake.ts'
 import { openDrain } from './gateway/drain.ts'
 import type { Gateway } from './gateway/gateway.ts'
+import { openGlance } from './gateway/glance.ts'
 import { keepLease } from './gateway/lease.ts'
 import { openServer, type Serving } from './gateway/serve.ts'
 import { stopServing } from './gateway/stop.ts'
@@ -146,6 +147,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     owners: openOwners(database),
     coordinator,
     ledger: openLedger(database, clock, sharedTime),
+    glance: openGlance(clock),
     books,
     ownUsage: openOwnUsage(database),
     pending: openPending(database),

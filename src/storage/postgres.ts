@@ -46,6 +46,7 @@ export async function openPostgres(options: PostgresOptions): Promise<PostgresDa
   }
 
   return {
+    engine: 'postgres',
     read,
     report,
     commit: steps => line.ask({ steps, isWrite: true }),

@@ -5,7 +5,7 @@
  * it, by the lease of that gateway, and is found by its id.
  */
 export const manyNodes = {
-  number: 10,
+  number: 11,
   name: 'many-nodes',
   sql: `
 create table installation (
