@@ -34,6 +34,7 @@ import { openEgress } from './upstreams/egress.ts'
 import { openOwnUsage } from './usage/own.ts'
 import { readPending } from './usage/pending.ts'
 import { openRecorder } from './usage/refusals.ts'
+import { openRetention } from './usage/retention.ts'
 
 /** A gateway that serves. */
 export interface Headgate {
@@ -84,6 +85,7 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   scope.use(await keepLease(gateway, settings))
   scope.defer(() => gateway.background.close())
   gateway.background.resume(await readPending(database)) // After the journal, which may have the end of some.
+  scope.use(openRetention({ database, ...parts }, settings))
 
   let isStopping = false
   const needs = {
