@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { onEveryEngine } from '../../test/engines.ts'
 import { until } from '../../test/world.ts'
 import { manualClock, openBooks } from '../ledger/books.fixture.ts'
+import type { Clock } from '../lib/clock.ts'
 import { newId } from '../lib/id.ts'
 import { openLog } from '../lib/log.ts'
 import { openMetrics } from '../lib/metrics.ts'
@@ -30,12 +31,18 @@ async function left(database: Database): Promise<number> {
   return Number((await database.report(statement('select count(*) as n from calls')))[0]!.n)
 }
 
-/** A gateway's retention on a clock of the test's own, and what it said. */
+/** A gateway's retention on a clock of the test's own, by which every step takes no time, and what it said. */
 function gateway(database: Database, clock = manualClock(startMs)) {
   const lines: { readonly msg: string; readonly level: number }[] = []
   const log = openLog('info', { write: line => void lines.push(JSON.parse(line)) })
   const metrics = openMetrics()
-  return { clock, lines, metrics, open: (kept = settings) => openRetention({ database, clock, log, metrics }, kept) }
+  return {
+    clock,
+    lines,
+    log,
+    metrics,
+    open: (kept = settings) => openRetention({ database, clock: { ...clock, elapsedMs: () => 0 }, log, metrics }, kept),
+  }
 }
 
 /** Lets time pass, a little at a time, until it is so. */
@@ -115,6 +122,30 @@ test('stopping waits for one step and not for all of them', async () => {
   const { open } = gateway(books.database)
   await open()[Symbol.asyncDispose]()
   expect(await left(books.database)).toBe(4 * stepRowsMax)
+})
+
+test('after each step it rests twenty times as long as that took', async () => {
+  await using books = await openBooks(openSqlite)
+  await write(books.database, oldMs, 2 * stepRowsMax + 1)
+  const { clock, lines, log, metrics } = gateway(books.database)
+  const commit: Database['commit'] = async (steps, durability) => {
+    const committed = await books.database.commit(steps, durability)
+    clock.advance(7)
+    return committed
+  }
+  const rests: number[] = []
+  const after: Clock['after'] = (ms, then) => {
+    rests.push(ms)
+    return clock.after(ms, then)
+  }
+  await using _ = openRetention({ database: { ...books.database, commit }, clock: { ...clock, after }, log, metrics }, settings)
+  // The first step of its run has others before it: the mark, and a table with nothing to cut.
+  await until(() => rests.length > 0, 'a first rest')
+  clock.advance(rests[0]!)
+  await until(() => rests.length > 1, 'a second rest')
+  expect(rests[1]).toBe(20 * 7)
+  clock.advance(rests[1]!)
+  await until(() => lines.length === 1, 'the end')
 })
 
 test('without a limit a file is left alone', async () => {

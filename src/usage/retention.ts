@@ -13,8 +13,11 @@ export interface RetentionParts {
 
 /** How often somebody looks whether there is something to cut. */
 export const everyMs = 3_600_000
-/** After each step the cut rests for so many times as long as that took, so that it slows down with the books. */
-const restFactor = 4
+/**
+ * After each step the cut rests for so many times as long as that took: it has a twentieth of the books' time at most, and slows down with them.
+ * Old rows are scattered over the indexes, so a step also makes the log grow that has to be folded into SQLite's file.
+ */
+const restFactor = 20
 const restMinMs = 10
 
 /**
