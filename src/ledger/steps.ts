@@ -1,4 +1,4 @@
-import { type Committed, type Row, type Step, statement } from '../storage/database.ts'
+import { type Committed, type Row, type Step, statement, type Value } from '../storage/database.ts'
 import { lockStep, type SubscriptionFunds, selectRoom, subscriptionFunds, theseWindows, windowSteps, windowValues } from './subscription.ts'
 
 /**
@@ -171,11 +171,15 @@ export function expireSteps(callId: string, funds: Funds, nowMs: number): readon
   ]
 }
 
-/** What was taken by the one settle in this commit, and whether its hold had expired; undefined when it was undone because the hold had ended before. */
-export function readSettled(committed: Committed): { readonly charged: bigint; readonly isLate: boolean } | undefined {
+/**
+ * What was taken by the one settle in this commit, and whether its hold had expired; undefined when it was undone because the hold had
+ * ended before. The short way reads nothing back: it takes the whole `cost`.
+ */
+export function readSettled(committed: Committed, cost: bigint): { readonly charged: bigint; readonly isLate: boolean } | undefined {
   if (!committed.done) return undefined
   const settled = committed.rows.flat().find(row => 'charged' in row)
-  return settled === undefined ? undefined : { charged: settled.charged as bigint, isLate: settled.state === 'settled_late' }
+  if (settled === undefined) return { charged: cost, isLate: false }
+  return { charged: settled.charged as bigint, isLate: settled.state === 'settled_late' }
 }
 
 /** Whose money a hold took: of a row with its wallet or subscription, when the call began, and when the subscription starts and ends. */
@@ -191,7 +195,8 @@ function giveBackSteps(callId: string, funds: Funds, state: 'held' | 'releasing'
   return [lockStep(funds), { statement: giveBackToWindows, values: [...windowValues(funds), callId, state] }]
 }
 
-function callValues(call: HeldCall) {
+/** In the order of the last columns of a hold. */
+export function callValues(call: HeldCall): readonly Value[] {
   const { userId, keyId, groupId, model, path, address, stream, beganAtMs } = call
   return [userId, keyId, groupId, model, path, address, stream ? 1 : 0, beganAtMs]
 }

@@ -141,6 +141,7 @@ function fragileCoordinator(real: Sabotage['coordinator'], attempt: Attempt, los
       return { ...granted, slot: fragile(granted.slot) }
     },
     conditions: ids => attempt('conditions', () => real.conditions(ids)),
+    known: real.known,
     change: (...asked) => attempt('change', () => real.change(...asked)),
     session: (...asked) => attempt('session', () => real.session(...asked)),
     bindSession: (...asked) => attempt('bindSession', () => real.bindSession(...asked)),
