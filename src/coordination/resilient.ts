@@ -1,4 +1,4 @@
-import type { AccountLimit, Caller, CallerLimits, Condition, Coordinator, LineEntry, LinesNow, Meter, Slot } from './coordinator.ts'
+import type { AccountLimit, Caller, CallerLimits, Condition, Coordinator, Known, LineEntry, LinesNow, Meter, Slot } from './coordinator.ts'
 import { calm } from './coordinator.ts'
 import type { NamedSlot, Running, Together } from './redis/together.ts'
 import { RedisAway } from './redis/wire.ts'
@@ -104,6 +104,10 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
 
   conditions(ids: readonly string[]): Promise<readonly Condition[]> {
     return this.#onOneSide(side => side?.conditions.of(ids) ?? this.#alone.conditions(ids))
+  }
+
+  known(): Known {
+    return this.#together?.conditions.known ?? this.#alone.known()
   }
 
   change(id: string, change: (condition: Condition) => Condition): Promise<Condition> {

@@ -3,7 +3,8 @@ import { Fault } from '../lib/fault.ts'
 import type { CallFacts } from '../protocols/protocol.ts'
 import { orBooksAway } from './books-away.ts'
 import type { Gateway } from './gateway.ts'
-import type { Call, Offer } from './read-call.ts'
+import type { Offer } from './offers.ts'
+import type { Call } from './read-call.ts'
 
 /** What a call that refers to something kept upstream is bound to. */
 export interface Bound {
@@ -36,7 +37,7 @@ export async function lookUp(facts: Referring, { user }: Principal, gateway: Par
   if (ids.length > idsMax) throw new Fault('too_many_ids', { values: { count: ids.length, most: idsMax } })
   if (ids.length === 0) return { accountId: undefined, contextTokens: 0 }
 
-  const found = await orBooksAway(gateway.owners.ownersOf(ids), gateway)
+  const found = await orBooksAway(() => gateway.owners.ownersOf(ids), gateway)
   const isMine = (id: string) => found.get(id)?.userId === user.id
   if (previousResponseId !== undefined && !isMine(previousResponseId)) {
     throw new Fault('response_not_found', { values: { id: previousResponseId } })
@@ -61,7 +62,7 @@ export async function lookUp(facts: Referring, { user }: Principal, gateway: Par
 
 /** What of the offers that account can take; fails when that is nothing. */
 export function offersWith(accountId: string, offers: readonly Offer[]): Offer[] {
-  const having = offers.filter(({ servers }) => servers.some(({ account }) => account.id === accountId))
+  const having = offers.filter(({ choosable }) => choosable.only(accountId).servers.length > 0)
   if (having.length > 0) return having
   throw goneAccount()
 }

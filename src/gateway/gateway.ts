@@ -13,6 +13,7 @@ import type { Attempt, AttemptSettings } from '../upstreams/attempt.ts'
 import type { Egress } from '../upstreams/egress.ts'
 import type { RestSettings } from '../upstreams/rest.ts'
 import type { OwnUsage } from '../usage/own.ts'
+import type { PendingCalls } from '../usage/pending.ts'
 import type { Recorder } from '../usage/refusals.ts'
 import type { AtOnce } from './at-once.ts'
 import type { Background } from './background.ts'
@@ -21,6 +22,7 @@ import type { Books } from './books.ts'
 import type { Brake } from './brake.ts'
 import type { ClientSettings } from './client.ts'
 import type { Drain } from './drain.ts'
+import type { Glance } from './glance.ts'
 
 /** The parts that a call passes through, assembled once, in main.ts. */
 export interface Gateway {
@@ -32,9 +34,12 @@ export interface Gateway {
   readonly owners: Owners
   readonly coordinator: Coordinator
   readonly ledger: Ledger
+  readonly glance: Glance
   readonly books: Books
   readonly recorder: Recorder
   readonly ownUsage: OwnUsage
+  /** Calls whose responses go on upstream. */
+  readonly pending: PendingCalls
   readonly egress: Egress
   readonly bodies: BodyBudget
   readonly brake: Brake

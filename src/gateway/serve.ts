@@ -25,7 +25,10 @@ export interface Beside {
 export interface Serving {
   readonly server: Server
   readonly sockets: Sockets
-  /** From now on every answer asks the client to close its connection. */
+  /**
+   * From now on every answer asks the client to close its connection. One that is idle stays until the server closes: its client may just be
+   * sending the next call.
+   */
   closeConnections(): void
   /** Calls being handled. */
   readonly count: number
@@ -92,7 +95,6 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     sockets,
     closeConnections() {
       isClosing = true
-      server.closeIdleConnections()
     },
     get count() {
       return underWay.count
@@ -103,19 +105,26 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
 
 /** What is being done for clients. None of it rejects. */
 class UnderWay {
-  readonly #work = new Set<Promise<void>>()
+  #count = 0
+  #atRest: PromiseWithResolvers<void> | undefined
+  readonly #ended = () => {
+    this.#count -= 1
+    if (this.#count > 0) return
+    this.#atRest?.resolve()
+    this.#atRest = undefined
+  }
 
   get count(): number {
-    return this.#work.size
+    return this.#count
   }
 
   track(work: Promise<void>): void {
-    const counted = work.finally(() => this.#work.delete(counted))
-    this.#work.add(counted)
+    this.#count += 1
+    work.then(this.#ended)
   }
 
   async idle(): Promise<void> {
-    while (this.#work.size > 0) await Promise.all(this.#work)
+    while (this.#count > 0) await (this.#atRest ??= Promise.withResolvers<void>()).promise
   }
 }
 

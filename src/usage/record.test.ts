@@ -3,8 +3,8 @@ import { heldCall, manualClock, openBooks, userSteps } from '../ledger/books.fix
 import { openLedger } from '../ledger/ledger.ts'
 import { lateSettleSteps, type Settle, settleSteps } from '../ledger/steps.ts'
 import { openSqlite } from '../storage/sqlite.ts'
-import { refusal, startMs } from './record.fixture.ts'
-import { type AttemptRow, type CallRow, callSteps, noUsage } from './record.ts'
+import { attempt, refusal, startMs } from './record.fixture.ts'
+import { type CallRow, callSteps, noUsage } from './record.ts'
 import { callById, listCalls } from './report.ts'
 
 test('a call and its attempts come back as they were written', async () => {
@@ -76,7 +76,7 @@ test.each([
 test('what was settled too late says so, whatever else it might have been', async () => {
   await using books = await openBooks(openSqlite)
   const { ledger, settle, row } = await openCall(books.database, 30n)
-  expect(await ledger.expireHolds({ graceUntilMs: 0 })).toBe(1)
+  expect(await ledger.expireHolds()).toBe(1)
   const late = [...lateSettleSteps(settle, heldCall(startMs)), ...callSteps({ ...row, uncollectedWhy: 'dense_input' }, [])]
   await books.database.commit(late, 'synced')
   expect(await callById(books.database, 'c')).toMatchObject({ call: { uncollected: 20n, uncollectedWhy: 'hold_expired' } })
@@ -96,7 +96,7 @@ test('a cost that nobody settled is uncollected', async () => {
 test('a late settle replaces the row that says the gateway died, and nothing else', async () => {
   await using books = await openBooks(openSqlite)
   const { ledger, settle, row } = await openCall(books.database, 80n)
-  expect(await ledger.expireHolds({ graceUntilMs: 0 })).toBe(1)
+  expect(await ledger.expireHolds()).toBe(1)
   expect(await callById(books.database, 'c')).toMatchObject({ call: { ended: 'gateway_died', cost: 0n } })
   const late = [...lateSettleSteps(settle, heldCall(startMs)), ...callSteps(row, [attempt('c', 1, {})])]
   for (const guard of [undefined, 'ended_already']) {
@@ -121,9 +121,4 @@ async function openCall(database: Awaited<ReturnType<typeof openBooks>>['databas
   const settle: Settle = { callId: 'c', cost: 50n, atMs: startMs, funds, entryId: 'e' }
   const row: CallRow = { ...refusal('c'), ended: 'completed', fault: null, basis: 'reported', status: 200, held: 30n, cost: 50n }
   return { ledger, settle, row }
-}
-
-function attempt(callId: string, number: number, given: Partial<AttemptRow>): AttemptRow {
-  const sent = { callId, number, accountId: 'a', model: 'm-1', beganAtMs: startMs, status: 200, fault: null }
-  return { ...sent, firstEventMs: 1, durationMs: 2, upstreamRequestId: 'req_1', answered: true, ...given }
 }

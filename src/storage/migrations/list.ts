@@ -8,6 +8,8 @@ import { uncollectedWhy } from './0006-uncollected-why.ts'
 import { firstEventLimit } from './0007-first-event-limit.ts'
 import { organizations } from './0008-organizations.ts'
 import { background } from './0009-background.ts'
+import { retention } from './0010-retention.ts'
+import { manyNodes } from './0011-many-nodes.ts'
 
 /** Every change of the schema, in order. A new one is a file and a line here. */
 export const migrations: readonly Migration[] = [
@@ -20,4 +22,6 @@ export const migrations: readonly Migration[] = [
   firstEventLimit,
   organizations,
   background,
+  retention,
+  manyNodes,
 ]
