@@ -148,7 +148,7 @@ class Poller implements Background {
     const mine = this.#byResponse.get(responseId)
     if (mine !== undefined) return mine
     const gateway = this.#gateway()
-    const found = await orBooksAway(gateway.pending.find(responseId), gateway)
+    const found = await orBooksAway(() => gateway.pending.find(responseId), gateway)
     return found && newWaiting(found)
   }
 
@@ -248,7 +248,7 @@ class Poller implements Background {
   async #settleNow({ pending }: Waiting, facts: AnswerFacts | undefined, answer: Whole | undefined): Promise<void> {
     const gateway = this.#gateway()
     // Another gateway may have told it already. Where nobody can say, the charge counts once all the same.
-    const isSettled = await orBooksAway(gateway.pending.isSettled(pending.callId), gateway).catch(() => false)
+    const isSettled = await orBooksAway(() => gateway.pending.isSettled(pending.callId), gateway).catch(() => false)
     if (!isSettled) await settlePending(pending, facts, answer, gateway)
   }
 }
