@@ -14,6 +14,7 @@ import { type CallEnd, openBooks } from './gateway/books.ts'
 import { openBrake } from './gateway/brake.ts'
 import { openDrain } from './gateway/drain.ts'
 import type { Gateway } from './gateway/gateway.ts'
+import { openGlance } from './gateway/glance.ts'
 import { keepLease } from './gateway/lease.ts'
 import { openServer, type Serving } from './gateway/serve.ts'
 import { stopServing } from './gateway/stop.ts'
@@ -150,6 +151,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     owners: openOwners(database),
     coordinator,
     ledger: openLedger(database, clock),
+    glance: openGlance(clock),
     books,
     ownUsage: openOwnUsage(database),
     recorder: scope.use(openRecorder(database, clock)),

@@ -2,6 +2,7 @@ import type { CallerLimits, Meter, Slot } from '../coordination/coordinator.ts'
 import { runningSubscription } from '../directory/principals.ts'
 import type { Principal } from '../directory/snapshot.ts'
 import { type HoldSize, outputCeilingFor, sizeHold } from '../ledger/hold.ts'
+import type { PriceVersion } from '../ledger/price.ts'
 import type { Funds, HeldCall, HoldRequest } from '../ledger/steps.ts'
 import { subscriptionFunds } from '../ledger/subscription.ts'
 import { Fault } from '../lib/fault.ts'
@@ -12,8 +13,9 @@ import { orBooksAway } from './books-away.ts'
 import { metersOfCaller } from './choose.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
+import type { Offer } from './offers.ts'
 import { type Patience, patience } from './patience.ts'
-import type { Call, Offer } from './read-call.ts'
+import type { Call } from './read-call.ts'
 import { keptCharsMax, type Receipt } from './receipt.ts'
 
 /** Leave to proceed: a slot of the caller's, and money set aside. Disposing gives back what was not handed on. */
@@ -46,7 +48,10 @@ export interface Hold {
 
 export type Asking = { readonly principal: Principal; readonly call: Call; readonly bound: Bound; readonly receipt: Receipt }
 
-type Parts = Pick<Gateway, 'coordinator' | 'ledger' | 'books' | 'directory' | 'clock' | 'settings' | 'closing' | 'leaseId' | 'log'>
+type Parts = Pick<
+  Gateway,
+  'coordinator' | 'glance' | 'ledger' | 'books' | 'directory' | 'clock' | 'settings' | 'closing' | 'leaseId' | 'log'
+>
 
 /** First a look at the money, then the line, then the slot, then the hold: while one waits, nothing of theirs is set aside. */
 export async function admit(asking: Asking, client: Client, gateway: Parts): Promise<Admission> {
@@ -110,6 +115,7 @@ async function firstAffordable(asking: Asking, gateway: Parts): Promise<Plan> {
   for (const offer of asking.bound.offers) {
     const plan = planFor(offer, asking, gateway)
     if (plan === undefined) continue
+    if (plan.funds.kind === 'wallet' && gateway.glance.sawFree(plan.funds.walletId, plan.size.floor)) return plan
     const shortage = await orBooksAway(shortageNow(plan.funds, plan.size.floor, gateway), gateway)
     if (shortage === undefined) return plan
     refusal = shortage
@@ -131,17 +137,16 @@ function fundsFor({ group }: Offer, { principal, receipt }: Asking): Funds | und
   return subscription && subscriptionFunds(subscription, receipt.beganAtMs)
 }
 
-function sizeFor({ group, servers }: Offer, { call, bound, receipt }: Asking, { directory, settings }: Parts): HoldSize {
+function sizeFor({ group, kinds }: Offer, { call, bound, receipt }: Asking, { directory, settings }: Parts): HoldSize {
   const { priceBook } = directory.snapshot()
   const inputTokens = call.inputTokens + bound.contextTokens
   const asked = call.facts.serviceTier
-  const prices = new Set(
-    servers.flatMap(({ account, model }) => {
-      const tier = asked === undefined || asked === 'auto' ? account.defaultTier : asked
-      return priceBook.dearest({ model, tiers: [tier], contextTokens: inputTokens, atMs: receipt.beganAtMs })
-    }),
-  )
-  if (call.protocol.isFree) prices.clear()
+  const prices = new Set<PriceVersion>()
+  for (const { model, defaultTier } of call.protocol.isFree ? [] : kinds) {
+    const tier = asked === undefined || asked === 'auto' ? defaultTier : asked
+    const question = { model, tiers: [tier], contextTokens: inputTokens, atMs: receipt.beganAtMs }
+    for (const line of priceBook.dearest(question)) prices.add(line)
+  }
   const { maxOutputTokens, isCompaction, answers, cachesFor12h } = call.facts
   const ceiling = isCompaction ? inputTokens : maxOutputTokens
   // What cannot be lowered afterwards is held whole, or not begun.
@@ -149,9 +154,10 @@ function sizeFor({ group, servers }: Offer, { call, bound, receipt }: Asking, { 
   return sizeHold({ inputTokens, ceiling, answers, prices: [...prices], multiplier: group.multiplier, cachesFor12h, limits })
 }
 
-async function shortageNow(funds: Funds, floor: bigint, { ledger }: Parts): Promise<Fault | undefined> {
+async function shortageNow(funds: Funds, floor: bigint, { ledger, glance }: Parts): Promise<Fault | undefined> {
   if (funds.kind === 'wallet') {
     const wallet = await ledger.free(funds.walletId)
+    if (wallet !== undefined) glance.saw(funds.walletId, wallet.balance - wallet.held)
     return wallet === undefined || floor > wallet.balance - wallet.held ? new Fault('money_short') : undefined
   }
   const { room, window } = await ledger.room(funds)
@@ -248,7 +254,12 @@ async function placeHold(plan: Plan, asking: Asking, gateway: Parts): Promise<He
   const placing = gateway.ledger.hold(request)
   try {
     const held = await orBooksAway(placing, gateway)
-    if ('granted' in held) return { plan, request, granted: held.granted }
+    const { funds } = plan
+    if ('granted' in held) {
+      if (funds.kind === 'wallet') gateway.glance.took(funds.walletId, held.granted)
+      return { plan, request, granted: held.granted }
+    }
+    if (funds.kind === 'wallet') gateway.glance.forget(funds.walletId)
     return { refusal: held.refused === 'short' ? new Fault('money_short') : windowUsed(held.window, held.resetsAtMs) }
   } catch (error) {
     // Whether the hold took effect, or still will, is not known. If it does, nobody else would end it; before, it cannot be.

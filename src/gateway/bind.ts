@@ -3,7 +3,8 @@ import { Fault } from '../lib/fault.ts'
 import type { CallFacts } from '../protocols/protocol.ts'
 import { orBooksAway } from './books-away.ts'
 import type { Gateway } from './gateway.ts'
-import type { Call, Offer } from './read-call.ts'
+import type { Offer } from './offers.ts'
+import type { Call } from './read-call.ts'
 
 /** What a call that refers to something kept upstream is bound to. */
 export interface Bound {

@@ -19,8 +19,8 @@ import { authenticateAgain } from './authenticate.ts'
 import { beside, sureSlot } from './beside.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
+import type { Server } from './offers.ts'
 import { patience } from './patience.ts'
-import type { Server } from './read-call.ts'
 
 /** An account for one attempt, with its slot. */
 export interface Chosen {

@@ -21,6 +21,7 @@ import type { Books } from './books.ts'
 import type { Brake } from './brake.ts'
 import type { ClientSettings } from './client.ts'
 import type { Drain } from './drain.ts'
+import type { Glance } from './glance.ts'
 
 /** The parts that a call passes through, assembled once, in main.ts. */
 export interface Gateway {
@@ -32,6 +33,7 @@ export interface Gateway {
   readonly owners: Owners
   readonly coordinator: Coordinator
   readonly ledger: Ledger
+  readonly glance: Glance
   readonly books: Books
   readonly recorder: Recorder
   readonly ownUsage: OwnUsage

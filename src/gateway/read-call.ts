@@ -1,11 +1,10 @@
-import type { Account, Group } from '../directory/entities.ts'
-import type { Principal, Snapshot } from '../directory/snapshot.ts'
+import type { Principal } from '../directory/snapshot.ts'
 import { Fault } from '../lib/fault.ts'
 import type { CallFacts, Protocol } from '../protocols/protocol.ts'
-import { lacks, upstreamModel } from '../upstreams/account.ts'
 import type { Body } from './body.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
+import { type Offer, offersFor } from './offers.ts'
 import type { Receipt } from './receipt.ts'
 
 /** What the client asks for, read once. The bytes stay as they came; disposing of the call gives back their room, unless it was handed over. */
@@ -24,17 +23,6 @@ export interface Call extends Disposable {
   handOver(): void
 }
 
-export interface Offer {
-  readonly group: Group
-  readonly servers: readonly Server[]
-}
-
-/** An account that lists the model, and its upstream's name for it. */
-export interface Server {
-  readonly account: Account
-  readonly model: string
-}
-
 /** Reads the body and judges it, in the order of SPEC 1.2. */
 export async function readCall(
   client: Client,
@@ -47,12 +35,7 @@ export async function readCall(
     if ('fault' in reading) throw new Fault(reading.fault)
     const { facts } = reading
     receipt.facts = facts
-    const offers = priced(
-      offersOf({ facts, protocol: client.protocol }, principal, gateway.directory.snapshot()),
-      facts,
-      gateway.directory.snapshot(),
-      receipt.beganAtMs,
-    )
+    const offers = offersFor({ facts, protocol: client.protocol }, principal, gateway.directory.snapshot(), receipt.beganAtMs)
     if (facts.toolOutputFault !== undefined) throw new Fault(facts.toolOutputFault)
     return complete(client, { facts, body, offers }, gateway.settings.defaultInstructions.trim())
   } catch (error) {
@@ -86,37 +69,4 @@ function complete(client: Client, { facts, body, offers }: Pick<Call, 'facts' | 
       if (isOurs) body[Symbol.dispose]()
     },
   }
-}
-
-function offersOf({ facts, protocol }: Pick<Call, 'facts' | 'protocol'>, { groups }: Principal, snapshot: Snapshot): Offer[] {
-  const reasons: string[] = []
-  const offers: Offer[] = []
-  for (const group of groups) {
-    const servers: Server[] = []
-    let lacking: string | undefined
-    for (const account of snapshot.accountsOf(group.id)) {
-      const model = upstreamModel(account, facts.model)
-      if (model === undefined) continue
-      const lack = lacks(account, facts, protocol)
-      if (lack === undefined) servers.push({ account, model })
-      else lacking = `${account.name} ${lack}`
-    }
-    if (servers.length > 0) offers.push({ group, servers })
-    else if (snapshot.accountsOf(group.id).length === 0) reasons.push(`group ${group.name} is empty`)
-    else reasons.push(lacking ?? `no account of group ${group.name} lists the model ${facts.model.slice(0, 100)}`)
-  }
-  if (offers.length === 0) throw new Fault('model_unserved', { values: { why: reasons.join('; ') || 'the key has no group' } })
-  return offers
-}
-
-/** Leaves out what has no price, unless its group says that it is free. */
-function priced(offers: readonly Offer[], facts: CallFacts, snapshot: Snapshot, atMs: number): Offer[] {
-  const kept: Offer[] = []
-  for (const { group, servers } of offers) {
-    const affordable =
-      group.unpriced === 'free' ? servers : servers.filter(({ model }) => snapshot.priceBook.resolve(model, atMs) !== undefined)
-    if (affordable.length > 0) kept.push({ group, servers: affordable })
-  }
-  if (kept.length === 0) throw new Fault('model_unpriced', { values: { model: facts.model.slice(0, 100) } })
-  return kept
 }

@@ -82,60 +82,115 @@ export interface PriceQuestion {
 }
 
 export function openPriceBook(versions: readonly PriceVersion[]): PriceBook {
-  const byModel = Map.groupBy(versions, version => version.model)
+  const turns = turnsOf(versions)
+  /** By how many turns have passed: nothing changes between two of them, so what stands there is sorted once. */
+  const periods: Standing[] = []
+
+  function at(atMs: number): Standing {
+    const passed = passedOf(turns, atMs)
+    let standing = periods[passed]
+    if (standing === undefined) {
+      standing = openStanding(versions.filter(version => isEffective(version, atMs)))
+      periods[passed] = standing
+    }
+    return standing
+  }
+
+  return {
+    resolve: (model, atMs) => at(atMs).resolve(model),
+    find: ({ model, tier, contextTokens, atMs }) => at(atMs).find(model, tier, contextTokens),
+    dearest: ({ model, tiers, contextTokens, atMs }) => at(atMs).dearest(model, tiers, contextTokens),
+  }
+}
+
+/** Every moment at which a line begins or ends, in order. */
+function turnsOf(versions: readonly PriceVersion[]): readonly number[] {
+  const moments = versions.flatMap(({ effectiveFromMs, effectiveToMs }) => [effectiveFromMs, effectiveToMs ?? []].flat())
+  return [...new Set(moments)].sort((a, b) => a - b)
+}
+
+function passedOf(turns: readonly number[], atMs: number): number {
+  let passed = turns.length
+  while (passed > 0 && turns[passed - 1]! > atMs) passed -= 1
+  return passed
+}
+
+/** The price book of one period, in which no line begins or ends. */
+interface Standing {
+  resolve(model: string): string | undefined
+  find(model: string, tier: string, contextTokens: number): PriceVersion | undefined
+  dearest(model: string, tiers: readonly string[], contextTokens: number): readonly PriceVersion[]
+}
+
+/** Clients say models and tiers, so what is remembered of them has an end. */
+const rememberedMax = 1_000
+
+function openStanding(versions: readonly PriceVersion[]): Standing {
+  const byTier = new Map([...Map.groupBy(versions, version => version.model)].map(([model, lines]) => [model, tiersOf(lines)]))
   const byAlias = new Map<string, PriceVersion[]>()
   for (const version of versions) {
     for (const alias of version.aliases) byAlias.set(alias, [...(byAlias.get(alias) ?? []), version])
   }
-  const byTier = new Map([...byModel].map(([model, lines]) => [model, tiersOf(lines)]))
+  const names = new Map<string, string | undefined>()
+  const dearests = new Map<string, readonly PriceVersion[]>()
 
-  function resolve(model: string, atMs: number): string | undefined {
-    const name = nameOf(model, atMs)
-    if (name === undefined) return undefined
-    const whole = byTier
-      .get(name)
-      ?.get('default')
-      ?.some(version => version.contextOver === 0 && isEffective(version, atMs))
-    return whole ? name : undefined
+  function resolve(model: string): string | undefined {
+    if (names.has(model)) return names.get(model)
+    const name = nameOf(model)
+    const isWhole =
+      name !== undefined &&
+      byTier
+        .get(name)
+        ?.get('default')
+        ?.some(version => version.contextOver === 0)
+    return remembered(names, model, isWhole ? name : undefined)
   }
 
-  function nameOf(model: string, atMs: number): string | undefined {
-    if (byModel.get(model)?.some(version => isEffective(version, atMs))) return model
-    const stated = latest((byAlias.get(model) ?? []).filter(version => isEffective(version, atMs)))
-    return stated?.model ?? withoutDate(model)
+  function nameOf(model: string): string | undefined {
+    return byTier.has(model) ? model : (latest(byAlias.get(model) ?? [])?.model ?? withoutDate(model))
   }
 
-  function find({ model, tier, contextTokens, atMs }: PriceQuestion): PriceVersion | undefined {
-    const name = resolve(model, atMs)
+  function find(model: string, tier: string, contextTokens: number): PriceVersion | undefined {
+    const name = resolve(model)
     if (name === undefined) return undefined
     for (const served of tiersLike(tier)) {
-      const lines = byTier.get(name)!.get(served)
-      const found = lines?.find(version => isInBand(version, contextTokens) && isEffective(version, atMs))
+      const found = byTier
+        .get(name)!
+        .get(served)
+        ?.find(version => isInBand(version, contextTokens))
       if (found !== undefined) return found
     }
     return undefined
   }
 
-  /** The line that prices this call, and those that would if its input were in a band below. */
-  function bands(question: PriceQuestion): PriceVersion[] {
-    const found = find(question)
-    if (found === undefined) return []
-    const lines = byTier
-      .get(found.model)!
-      .get(found.tier)!
-      .filter(version => version.contextOver <= found.contextOver)
-    const standing = lines.filter(version => isEffective(version, question.atMs))
-    return standing.filter((version, index) => version.contextOver !== standing[index - 1]?.contextOver)
-  }
-
   return {
     resolve,
     find,
-    dearest({ tiers, ...question }) {
-      const lines = new Set([...tiers, 'default'].flatMap(tier => bands({ ...question, tier })))
-      return [...lines].filter(line => ![...lines].some(other => isDearer(other, line)))
+    dearest(model, tiers, contextTokens) {
+      const found = [...tiers, 'default'].map(tier => find(model, tier, contextTokens)).filter(line => line !== undefined)
+      const asked = found.map(({ id }) => id).join(' ')
+      const known = dearests.get(asked)
+      if (known !== undefined) return known
+      const lines = [...new Set(found.flatMap(line => bandsTo(line, byTier.get(line.model)!.get(line.tier)!)))]
+      return remembered(
+        dearests,
+        asked,
+        lines.filter(line => !lines.some(other => isDearer(other, line))),
+      )
     },
   }
+}
+
+/** The line that prices a call, and those of its tier that would if the input were in a band below. */
+function bandsTo(found: PriceVersion, ofTier: readonly PriceVersion[]): PriceVersion[] {
+  const lines = ofTier.filter(version => version.contextOver <= found.contextOver)
+  return lines.filter((version, index) => version.contextOver !== lines[index - 1]?.contextOver)
+}
+
+function remembered<Value>(memory: Map<string, Value>, name: string, value: Value): Value {
+  if (memory.size >= rememberedMax) memory.clear()
+  memory.set(name, value)
+  return value
 }
 
 /** By tier; in each the highest band first, and in that the line that holds when several claim the same moment. */

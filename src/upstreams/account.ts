@@ -36,6 +36,15 @@ export function lacks({ capabilities, proxy }: Account, facts: CallFacts, { name
   return undefined
 }
 
+/** All that `lacks` looks at in a call, as one text: two calls of the same text lack the same of every account. */
+export function needsOf(facts: CallFacts, { name }: Pick<Protocol, 'name'>): string {
+  const refers = (facts.previousResponseId ?? facts.conversationId) !== undefined
+  return `${name} ${refers} ${facts.background} ${facts.hasHostedTools} ${facts.serviceTier?.slice(0, needsCharsMax)}`
+}
+
+/** Far longer than the name of any tier, and than what is told of one. */
+const needsCharsMax = 40
+
 /** By the protocol's name: what the account must be able to do. */
 const spoken: Readonly<Record<string, { readonly needs: keyof Capabilities; readonly says: string }>> = {
   responses: { needs: 'responses', says: 'Responses API' },

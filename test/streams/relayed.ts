@@ -8,6 +8,7 @@ import { openBrake } from '../../src/gateway/brake.ts'
 import { HttpClient } from '../../src/gateway/client.ts'
 import { openDrain } from '../../src/gateway/drain.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
+import { openGlance } from '../../src/gateway/glance.ts'
 import { handle } from '../../src/gateway/handle.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { openMetrics } from '../../src/lib/metrics.ts'
@@ -78,6 +79,7 @@ function gatewayBefore(egress: Egress, clock: VirtualClock, isAlias: boolean): {
     directory: new SimulatedDirectory({ ...cast, upstreams: [{ account: only, phases: [] }] }, clock),
     coordinator: inMemory(clock),
     egress,
+    glance: openGlance(clock),
     brake: openBrake(0, clock),
     bodies: new BodyBudget(settings.bodiesBytesMax),
     reader: openCallReader(),

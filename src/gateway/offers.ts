@@ -1,0 +1,96 @@
+import type { Account, Group } from '../directory/entities.ts'
+import type { Principal, Snapshot } from '../directory/snapshot.ts'
+import { Fault } from '../lib/fault.ts'
+import { lacks, needsOf, upstreamModel } from '../upstreams/account.ts'
+import type { Call } from './read-call.ts'
+
+/** A group that may serve a call, with those of its accounts that can. */
+export interface Offer {
+  readonly group: Group
+  readonly servers: readonly Server[]
+  /** What its accounts differ in by price: each name and default tier that one of them has, once. */
+  readonly kinds: readonly Kind[]
+}
+
+/** An account that lists the model, and its upstream's name for it. */
+export interface Server {
+  readonly account: Account
+  readonly model: string
+}
+
+export interface Kind {
+  readonly model: string
+  readonly defaultTier: string
+}
+
+type Asked = Pick<Call, 'facts' | 'protocol'>
+
+/** The groups that can serve it and have a price for it, in the key's order. Fails with why none can, or that none has a price. */
+export function offersFor(asked: Asked, { groups }: Principal, snapshot: Snapshot, atMs: number): Offer[] {
+  const model = asked.facts.model.slice(0, toldCharsMax)
+  const reasons: string[] = []
+  const offers: Offer[] = []
+  for (const group of groups) {
+    const offer = offerOf(group, asked, snapshot)
+    if (typeof offer === 'string') reasons.push(offer)
+    else offers.push(offer)
+  }
+  if (offers.length === 0) throw new Fault('model_unserved', { values: { why: reasons.join('; ') || 'the key has no group' } })
+  const priced = offers.map(offer => pricedOf(offer, snapshot, atMs)).filter(offer => offer !== undefined)
+  if (priced.length === 0) throw new Fault('model_unpriced', { values: { model } })
+  return priced
+}
+
+const toldCharsMax = 100
+/** Clients say models, so what is remembered of them has an end. */
+const rememberedMax = 1_000
+const rememberedCharsMax = 200
+
+/** By snapshot: a group may have a thousand accounts, and most calls ask for one of a few models. */
+const remembered = new WeakMap<Snapshot, Map<string, Offer | string>>()
+
+/** The offer, or why the group has none. */
+function offerOf(group: Group, asked: Asked, snapshot: Snapshot): Offer | string {
+  const { facts, protocol } = asked
+  if (facts.model.length > rememberedCharsMax) return makeOffer(group, asked, snapshot)
+  let offers = remembered.get(snapshot)
+  if (offers === undefined) remembered.set(snapshot, (offers = new Map()))
+  const name = `${group.id} ${needsOf(facts, protocol)} ${facts.model}`
+  const found = offers.get(name)
+  // A group may have been read anew without its accounts: the offer is made for the one at hand.
+  if (found !== undefined && (typeof found === 'string' || found.group === group)) return found
+  const made = makeOffer(group, asked, snapshot)
+  if (offers.size >= rememberedMax) offers.clear()
+  offers.set(name, made)
+  return made
+}
+
+function makeOffer(group: Group, { facts, protocol }: Asked, snapshot: Snapshot): Offer | string {
+  const accounts = snapshot.accountsOf(group.id)
+  const servers: Server[] = []
+  let lacking: string | undefined
+  for (const account of accounts) {
+    const model = upstreamModel(account, facts.model)
+    if (model === undefined) continue
+    const lack = lacks(account, facts, protocol)
+    if (lack === undefined) servers.push({ account, model })
+    else lacking = `${account.name} ${lack}`
+  }
+  if (servers.length > 0) return { group, servers, kinds: kindsOf(servers) }
+  if (accounts.length === 0) return `group ${group.name} is empty`
+  return lacking ?? `no account of group ${group.name} lists the model ${facts.model.slice(0, toldCharsMax)}`
+}
+
+/** Without what has no price, unless its group says that it is free; undefined when nothing is left. */
+function pricedOf(offer: Offer, { priceBook }: Snapshot, atMs: number): Offer | undefined {
+  const hasPrice = ({ model }: { readonly model: string }) => priceBook.resolve(model, atMs) !== undefined
+  if (offer.group.unpriced === 'free' || offer.kinds.every(hasPrice)) return offer
+  const servers = offer.servers.filter(hasPrice)
+  return servers.length === 0 ? undefined : { group: offer.group, servers, kinds: kindsOf(servers) }
+}
+
+function kindsOf(servers: readonly Server[]): readonly Kind[] {
+  const kinds = new Map<string, Kind>()
+  for (const { account, model } of servers) kinds.set(`${account.defaultTier} ${model}`, { model, defaultTier: account.defaultTier })
+  return [...kinds.values()]
+}
