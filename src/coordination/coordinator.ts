@@ -26,6 +26,9 @@ export interface Coordinator {
   /** In the order asked. An account nobody has used yet has the calm condition. */
   conditions(accountIds: readonly string[]): Promise<readonly Condition[]>
 
+  /** What this process knows of the accounts' conditions without asking; `conditions` brings it up to date. Another object when all of it changed. */
+  known(): Known
+
   /** Replaces an account's condition by what `change` makes of it; may run `change` again if another node was quicker. */
   change(accountId: string, change: (condition: Condition) => Condition): Promise<Condition>
 
@@ -44,6 +47,16 @@ export interface Coordinator {
 
   /** Calls `changed` when another gateway has announced, or may have, until disposed of. What fails is tried again. */
   onAnnounced(changed: () => Promise<void>): Disposable
+}
+
+/** What is known here of how accounts fare: looked up without waiting, and followed without looking at all of it again. */
+export interface Known {
+  of(accountId: string): Condition
+  readonly changes: number
+  /** The accounts whose condition changed after so many changes, some more than once; undefined when that is too long ago to tell. */
+  changedSince(changes: number): readonly string[] | undefined
+  /** There is no other process that could know more. */
+  readonly isAll: boolean
 }
 
 /** What an operator and the tests want to see of the lines: this process's part of them. */

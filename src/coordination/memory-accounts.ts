@@ -1,10 +1,12 @@
 import type { Clock, Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
+import { Changes } from './changes.ts'
 import {
   type AccountLimit,
   type Condition,
   type Coordinator,
   calm,
+  type Known,
   type LineEntry,
   type OverRate,
   type Slot,
@@ -38,17 +40,28 @@ interface Pool {
 const timerMaxMs = 60 * 60 * 1000
 
 /** The accounts' slots and conditions, and the pools' lines. */
-export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'conditions' | 'change'> {
+export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'conditions' | 'known' | 'change'> {
   readonly #clock: Clock
   readonly #meters: MinuteMeters
   readonly #accounts = new Map<string, AccountState>()
   readonly #pools = new Map<string, Pool>()
   /** How many wait for one account by a binding. */
   readonly #bound = new Map<string, number>()
+  readonly #changes = new Changes()
+  readonly #known: Known
 
   constructor(clock: Clock, meters: MinuteMeters) {
     this.#clock = clock
     this.#meters = meters
+    const changes = this.#changes
+    this.#known = {
+      of: id => this.#accounts.get(id)?.condition ?? calm,
+      get changes() {
+        return changes.count
+      },
+      changedSince: count => changes.since(count),
+      isAll: true,
+    }
   }
 
   async wait(entry: LineEntry, signal: AbortSignal): Promise<Turn> {
@@ -86,13 +99,18 @@ export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'condit
   }
 
   async conditions(ids: readonly string[]): Promise<readonly Condition[]> {
-    return ids.map(id => this.#accounts.get(id)?.condition ?? calm)
+    return ids.map(this.#known.of)
+  }
+
+  known(): Known {
+    return this.#known
   }
 
   async change(id: string, change: (condition: Condition) => Condition): Promise<Condition> {
     const state = this.#stateOf(id)
     // What is taken is counted here alone.
     state.condition = { ...change(state.condition), taken: state.condition.taken, lastUsedMs: state.condition.lastUsedMs }
+    this.#changes.note(id)
     if (state.waiting > 0) this.#advance(state)
     return state.condition
   }
@@ -121,8 +139,10 @@ export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'condit
 
   #takeSlot(state: AccountState): Slot {
     state.condition = { ...state.condition, taken: state.condition.taken + 1, lastUsedMs: this.#clock.nowMs() }
+    this.#changes.note(state.id)
     return newSlot(`account:${state.id}`, () => {
       state.condition = { ...state.condition, taken: state.condition.taken - 1 }
+      this.#changes.note(state.id)
       if (state.waiting > 0) this.#advance(state)
     })
   }

@@ -17,6 +17,7 @@ export function inMemory(clock: Clock): Coordinator & { linesNow(): LinesNow } {
     take: limit => accounts.take(limit),
     wait: (entry, signal) => accounts.wait(entry, signal),
     conditions: ids => accounts.conditions(ids),
+    known: () => accounts.known(),
     change: (id, change) => accounts.change(id, change),
     spend: async asked => meters.spend(asked),
     correct: async used => meters.correct(used),

@@ -79,6 +79,7 @@ function coordinatorOf(heart: Heart, wire: Wire, { clock }: RedisOptions): Redis
     take: account => lines.take(account),
     wait: (entry, signal) => lines.wait(entry, signal),
     conditions: ids => lines.conditions(ids),
+    known: () => lines.known(),
     change: (id, change) => lines.change(id, change),
     session: (key, ttlMs) => lines.session(key, ttlMs),
     bindSession: (key, accountId, ttlMs) => lines.bindSession(key, accountId, ttlMs),

@@ -4,6 +4,7 @@ import type {
   CallerLimits,
   Condition,
   Coordinator,
+  Known,
   LineEntry,
   LinesNow,
   Meter,
@@ -124,6 +125,10 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
 
   conditions(ids: readonly string[]): Promise<readonly Condition[]> {
     return this.#onOneSide(side => side?.conditions.of(ids) ?? this.#alone.conditions(ids))
+  }
+
+  known(): Known {
+    return this.#together?.conditions.known ?? this.#alone.known()
   }
 
   change(id: string, change: (condition: Condition) => Condition): Promise<Condition> {

@@ -62,7 +62,7 @@ export async function lookUp(facts: Referring, { user }: Principal, gateway: Par
 
 /** What of the offers that account can take; fails when that is nothing. */
 export function offersWith(accountId: string, offers: readonly Offer[]): Offer[] {
-  const having = offers.filter(({ servers }) => servers.some(({ account }) => account.id === accountId))
+  const having = offers.filter(({ choosable }) => choosable.only(accountId).servers.length > 0)
   if (having.length > 0) return having
   throw goneAccount()
 }

@@ -13,14 +13,14 @@ import {
   restsUntilMs,
   whyNot,
 } from '../upstreams/account.ts'
+import type { Choosable, ChoosableNow, Server } from '../upstreams/choosable.ts'
 import { aged, withoutProbe, withProbe } from '../upstreams/rest.ts'
-import { leastBad, leastLoaded, muchFaster } from '../upstreams/select.ts'
+import { isSlow, leastBad, leastLoaded, leastOf, muchFaster } from '../upstreams/select.ts'
 import type { Admission } from './admit.ts'
 import { authenticateAgain } from './authenticate.ts'
 import { beside, sureSlot } from './beside.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
-import type { Server } from './offers.ts'
 import { patience } from './patience.ts'
 
 /** An account for one attempt, with its slot. */
@@ -48,8 +48,9 @@ export class Chooser {
   readonly #tried = new Set<string>()
   /** Accounts whose own rates have no room for this call, and until when. Smaller calls may still fit. */
   readonly #overRate = new Map<string, number>()
-  readonly #servers: readonly Server[]
   readonly sessionKey: string | undefined
+  /** Accounts that gave no slot though they seemed to have one: a node that is alone has a share of it, and others are quicker. */
+  readonly #gaveNone = new Set<string>()
   #stickyAsked = false
   #session: Promise<string | undefined> | undefined
 
@@ -57,21 +58,17 @@ export class Chooser {
     this.#admission = admission
     this.#client = client
     this.#parts = parts
-    const { servers } = admission.offer
-    this.#servers = admission.boundTo === undefined ? servers : servers.filter(({ account }) => account.id === admission.boundTo)
     this.sessionKey = sessionKeyOf(client, admission)
   }
 
   /** An account not yet tried, with its slot, at once or after standing in the pool's line. */
   async next(): Promise<Chosen | Nobody> {
     for (;;) {
-      // Asked together, so that a coordinator that is far away is waited for once.
-      const [all] = await Promise.all([this.#candidates(), this.#stickyAccount()])
-      const candidates = await this.#ableToRead(all)
-      const chosen = (await this.#sticky(candidates)) ?? (await this.#free(candidates)) ?? (await this.#inLine(candidates))
+      const able = await this.#ableToRead()
+      const chosen = (await this.#sticky(able)) ?? (await this.#free(able)) ?? (await this.#inLine(able))
       if (chosen === 'again') continue
       if (chosen !== undefined) this.#tried.add(chosen.server.account.id)
-      return chosen ?? this.#nobody(await this.#candidates('tried too'))
+      return chosen ?? this.nobody()
     }
   }
 
@@ -88,10 +85,10 @@ export class Chooser {
    * has no other. One that lately took `limitMs` and longer to begin is no better than the one that is being waited for.
    */
   async elsewhere(limitMs: number): Promise<Chosen | undefined> {
-    const nowMs = this.#parts.clock.nowMs()
-    const isFree = (candidate: Candidate) => readinessOf(candidate, nowMs) === 'free' && (candidate.condition.firstEventMs ?? 0) < limitMs
-    const able = await this.#ableToRead(await this.#candidates(), 'always')
-    const best = leastLoaded(this.#aged(able).filter(isFree), this.#parts.chance)
+    const isQuick = ({ condition }: Candidate) => (condition.firstEventMs ?? 0) < limitMs
+    const able = await this.#ableToRead('always')
+    await this.#askOfAll(able)
+    const best = leastLoaded(this.#aged(this.#now(able).list(['free'], this.#except())).filter(isQuick), this.#parts.chance)
     const chosen = best && (await this.#chosen(best))
     if (chosen !== undefined) this.#tried.add(chosen.server.account.id)
     return chosen
@@ -106,44 +103,67 @@ export class Chooser {
 
   /** When and why nobody can be asked, whoever was tried. */
   async nobody(): Promise<Nobody> {
-    return this.#nobody(await this.#candidates('tried too'))
-  }
-
-  async #candidates(scope: 'untried' | 'tried too' = 'untried'): Promise<Candidate[]> {
-    const servers = this.#now().filter(({ account }) => scope === 'tried too' || !this.#tried.has(account.id))
-    const conditions = await this.#parts.coordinator.conditions(servers.map(({ account }) => account.id))
-    return servers.map((server, i) => ({ ...server, condition: this.#forThisCall(server, conditions[i]!) }))
+    const { clock, coordinator } = this.#parts
+    const { servers } = this.#all()
+    const conditions = await coordinator.conditions(servers.map(({ account }) => account.id))
+    const candidates = servers.map((server, i) => ({ ...server, condition: this.#forThisCall(server, conditions[i]!) }))
+    const nowMs = clock.nowMs()
+    const ends = candidates.map(candidate => restsUntilMs(candidate, nowMs)).filter(end => end !== undefined)
+    const why =
+      candidates.length === 0 ? 'the account that holds what this call refers to no longer serves this key' : whyNot(candidates, nowMs)
+    return { why, restEndsInMs: ends.length === 0 ? undefined : Math.min(...ends) - nowMs }
   }
 
   /** As the operator has them now: while a call stood in line an account may have got another key, or gone. */
-  #now(): Server[] {
-    const { accounts } = this.#parts.directory.snapshot()
-    return this.#servers.flatMap(({ account, model }) => {
-      const now = accounts.get(account.id)
-      return now === undefined ? [] : [{ account: now, model }]
-    })
+  #all(): Choosable {
+    const { offer, boundTo } = this.#admission
+    const all = offer.choosable.as(this.#parts.directory.snapshot().accounts)
+    return boundTo === undefined ? all : all.only(boundTo)
+  }
+
+  #now(choosable: Choosable): ChoosableNow {
+    const { coordinator, clock } = this.#parts
+    return choosable.at(coordinator.known(), clock.nowMs())
+  }
+
+  /** What other processes know of all of them. Worth its cost only where those that are known to be free will not do. */
+  async #askOfAll({ servers }: Choosable): Promise<void> {
+    const { coordinator } = this.#parts
+    if (!coordinator.known().isAll) await coordinator.conditions(servers.map(({ account }) => account.id))
+  }
+
+  /** Those that this call does not ask: they had their turn, or have no room by their own rates. */
+  #except(): ReadonlySet<string> {
+    if (this.#overRate.size === 0) return this.#tried
+    const nowMs = this.#parts.clock.nowMs()
+    for (const [id, untilMs] of this.#overRate) if (untilMs <= nowMs) this.#overRate.delete(id)
+    return new Set([...this.#tried, ...this.#overRate.keys()])
+  }
+
+  #exceptGaveNone(): ReadonlySet<string> {
+    return this.#gaveNone.size === 0 ? this.#except() : new Set([...this.#except(), ...this.#gaveNone])
   }
 
   #forThisCall({ account }: Server, condition: Condition): Condition {
-    const { clock } = this.#parts
-    const untilMs = this.#overRate.get(account.id)
-    if (untilMs === undefined) return condition
-    if (untilMs > clock.nowMs()) return { ...condition, restingUntilMs: Math.max(condition.restingUntilMs, untilMs) }
-    this.#overRate.delete(account.id)
-    return condition
+    const untilMs = this.#overRate.get(account.id) ?? 0
+    return untilMs > condition.restingUntilMs ? { ...condition, restingUntilMs: untilMs } : condition
   }
 
   /** The account whose prompt cache is warm; if it is only full, a short wait for it is worth the while. */
-  async #sticky(candidates: readonly Candidate[]): Promise<Chosen | undefined> {
+  async #sticky(able: Choosable): Promise<Chosen | undefined> {
     if (this.#stickyAsked) return undefined
     this.#stickyAsked = true
-    const { settings, clock } = this.#parts
+    const { settings, clock, chance, coordinator } = this.#parts
     const accountId = await this.#stickyAccount()
-    const warm = candidates.find(({ account }) => account.id === accountId)
+    if (accountId === undefined || this.#except().has(accountId)) return undefined
+    await coordinator.conditions([accountId])
+    const now = this.#now(able)
+    const warm = now.find(accountId)
     if (warm === undefined) return undefined
-    const others = candidates.filter(other => other !== warm && readinessOf(other, clock.nowMs()) === 'free')
     // By what was measured, however long ago: aged, whoever idles would look ever faster than the one that works.
-    const faster = leastLoaded(muchFaster(warm, others), this.#parts.chance)
+    const faster = isSlow(warm)
+      ? leastLoaded(muchFaster(warm, now.list(['free'], new Set([...this.#except(), accountId]))), chance)
+      : undefined
     if (faster !== undefined) return this.#take(faster, 'free')
     const readiness = readinessOf(warm, clock.nowMs())
     if (readiness === 'free') return this.#take(warm, readiness)
@@ -172,15 +192,16 @@ export class Chooser {
    * Encrypted content is read by the organisation that made it, as far as anybody knows: the one that the session is at. While an account
    * there can be used, though it be full, the call stays; only else it may go where its content cannot be read, unless `always`.
    */
-  async #ableToRead(candidates: readonly Candidate[], stays: 'while usable' | 'always' = 'while usable'): Promise<readonly Candidate[]> {
-    if (!this.#admission.call.facts.hasEncryptedContent || this.sessionKey === undefined) return candidates
-    const { directory, clock } = this.#parts
-    const home = directory.snapshot().accounts.get((await this.#sessionAccount(this.sessionKey)) ?? '')
-    if (home === undefined) return candidates
-    const able = candidates.filter(({ account }) => organizationOf(account) === organizationOf(home))
-    const nowMs = clock.nowMs()
-    const isUsable = (candidate: Candidate) => ['free', 'full', 'probe'].includes(readinessOf(candidate, nowMs))
-    return stays === 'always' || able.some(isUsable) ? able : candidates
+  async #ableToRead(stays: 'while usable' | 'always' = 'while usable'): Promise<Choosable> {
+    const all = this.#all()
+    if (!this.#admission.call.facts.hasEncryptedContent || this.sessionKey === undefined) return all
+    const homeId = await this.#sessionAccount(this.sessionKey)
+    const home = this.#parts.directory.snapshot().accounts.get(homeId ?? '')
+    if (home === undefined) return all
+    const able = all.within(organizationOf(home))
+    if (stays === 'always') return able
+    await this.#askOfAll(able)
+    return this.#now(able).count(['free', 'full', 'probe'], this.#except()) > 0 ? able : all
   }
 
   #aged(measured: readonly Candidate[]): Candidate[] {
@@ -188,32 +209,41 @@ export class Chooser {
     return measured.map(one => ({ ...one, condition: aged(one.condition, clock.nowMs(), settings.recordHalfLifeMs) }))
   }
 
-  async #free(measured: readonly Candidate[]): Promise<Chosen | 'again' | undefined> {
-    const nowMs = this.#parts.clock.nowMs()
-    const candidates = this.#aged(measured)
-    const ready = new Map(candidates.map(candidate => [candidate, readinessOf(candidate, nowMs)]))
-    const of = (...wanted: Readiness[]) => candidates.filter(candidate => wanted.includes(ready.get(candidate)!))
-    const best = leastLoaded(of('free', 'probe'), this.#parts.chance) ?? (await this.#leastBad(of('circuit').filter(hasRoom)))
-    if (best === undefined) return undefined
-    // Another call was quicker: look again.
-    return (await this.#take(best, ready.get(best)!)) ?? 'again'
+  async #free(able: Choosable): Promise<Chosen | 'again' | undefined> {
+    const { coordinator, clock, chance } = this.#parts
+    const draw = () => this.#now(able).draw(chance, this.#exceptGaveNone())
+    let drawn = draw()
+    if (drawn.length === 0) {
+      await this.#askOfAll(able)
+      drawn = draw()
+    }
+    if (drawn.length === 0) return this.#leastBad(able)
+    const conditions = await coordinator.conditions(drawn.map(({ account }) => account.id))
+    const nowMs = clock.nowMs()
+    const ready = this.#aged(drawn.map((one, i) => ({ ...one, condition: conditions[i]! }))).filter(isReady(nowMs))
+    const best = leastOf(ready)
+    // Others knew better of all of these, or another call was quicker: look again.
+    return (best && (await this.#take(best, readinessOf(best, nowMs)))) ?? 'again'
   }
 
   /** Only when all of the pool is out by circuit: beside one that is well, an open circuit is left alone. */
-  async #leastBad(failing: readonly Candidate[]): Promise<Candidate | undefined> {
-    if (failing.length === 0) return undefined
-    const nowMs = this.#parts.clock.nowMs()
-    const all = await this.#candidates('tried too')
-    const isAllOut = all.every(candidate => ['circuit', 'probe', 'disabled'].includes(readinessOf(candidate, nowMs)))
-    return isAllOut ? leastBad(failing, this.#parts.chance) : undefined
+  async #leastBad(able: Choosable): Promise<Chosen | 'again' | undefined> {
+    if (this.#now(able).count(['circuit'], this.#except()) === 0) return undefined
+    const all = this.#all()
+    await this.#askOfAll(all)
+    const out = this.#now(all).count(['circuit', 'probe', 'disabled'], nobodyExcepted)
+    if (this.#overRate.size > 0 || out < all.servers.length) return undefined
+    const best = leastBad(this.#aged(this.#now(able).list(['circuit'], this.#exceptGaveNone()).filter(hasRoom)), this.#parts.chance)
+    return best && ((await this.#take(best, 'circuit')) ?? 'again')
   }
 
-  async #inLine(candidates: readonly Candidate[]): Promise<Chosen | 'again' | undefined> {
+  async #inLine(able: Choosable): Promise<Chosen | 'again' | undefined> {
     const nowMs = this.#parts.clock.nowMs()
-    if (!candidates.some(candidate => readinessOf(candidate, nowMs) === 'full')) return undefined
-    const eligible = candidates.filter(candidate => ['full', 'resting', 'circuit'].includes(readinessOf(candidate, nowMs)))
+    const now = this.#now(able)
+    // One that is free even now gave no slot when it was asked: its line knows when it will.
+    if (now.count(['free', 'full'], this.#except()) === 0) return undefined
     // The line knows when an account may be used again, but neither models nor what this call would need.
-    const waking = eligible.filter(candidate => !restsFromModel(candidate, nowMs) && !this.#overRate.has(candidate.account.id))
+    const waking = now.list(['free', 'full', 'resting', 'circuit'], this.#except()).filter(candidate => !restsFromModel(candidate, nowMs))
     return waking.length === 0 ? undefined : this.#waitFor(waking, {})
   }
 
@@ -236,6 +266,7 @@ export class Chooser {
     const { coordinator, log } = this.#parts
     const slot = await coordinator.take(this.#limitOf(account))
     if (isOverRate(slot)) return this.#noteOverRate(account.id, slot)
+    if (slot === undefined) this.#gaveNone.add(account.id)
     return slot && { server: { account, model }, slot: sureSlot(slot, log) }
   }
 
@@ -306,19 +337,17 @@ export class Chooser {
     scope.use(slot)
     scope.defer(() => this.#giveBackRates(waitedFor))
     await authenticateAgain(this.#client, this.#parts)
-    const server = this.#now().find(({ account }) => account.id === waitedFor.id)
+    const server = this.#tried.has(waitedFor.id) ? undefined : this.#now(this.#all()).find(waitedFor.id)
     if (server === undefined || server.account.disabled) return 'again'
     scope.move()
     return { server, slot }
   }
+}
 
-  #nobody(candidates: readonly Candidate[]): Nobody {
-    const nowMs = this.#parts.clock.nowMs()
-    const ends = candidates.map(candidate => restsUntilMs(candidate, nowMs)).filter(end => end !== undefined)
-    const why =
-      candidates.length === 0 ? 'the account that holds what this call refers to no longer serves this key' : whyNot(candidates, nowMs)
-    return { why, restEndsInMs: ends.length === 0 ? undefined : Math.min(...ends) - nowMs }
-  }
+const nobodyExcepted: ReadonlySet<string> = new Set()
+
+function isReady(nowMs: number): (candidate: Candidate) => boolean {
+  return candidate => ['free', 'probe'].includes(readinessOf(candidate, nowMs))
 }
 
 /** All accounts' meters have one owner, because their slots have. */

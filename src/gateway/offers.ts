@@ -1,21 +1,17 @@
-import type { Account, Group } from '../directory/entities.ts'
+import type { Group } from '../directory/entities.ts'
 import type { Principal, Snapshot } from '../directory/snapshot.ts'
 import { Fault } from '../lib/fault.ts'
 import { lacks, needsOf, upstreamModel } from '../upstreams/account.ts'
+import { Choosable, type Server } from '../upstreams/choosable.ts'
 import type { Call } from './read-call.ts'
 
 /** A group that may serve a call, with those of its accounts that can. */
 export interface Offer {
   readonly group: Group
   readonly servers: readonly Server[]
+  readonly choosable: Choosable
   /** What its accounts differ in by price: each name and default tier that one of them has, once. */
   readonly kinds: readonly Kind[]
-}
-
-/** An account that lists the model, and its upstream's name for it. */
-export interface Server {
-  readonly account: Account
-  readonly model: string
 }
 
 export interface Kind {
@@ -76,17 +72,30 @@ function makeOffer(group: Group, { facts, protocol }: Asked, snapshot: Snapshot)
     if (lack === undefined) servers.push({ account, model })
     else lacking = `${account.name} ${lack}`
   }
-  if (servers.length > 0) return { group, servers, kinds: kindsOf(servers) }
+  if (servers.length > 0) return offerWith(group, servers, snapshot)
   if (accounts.length === 0) return `group ${group.name} is empty`
   return lacking ?? `no account of group ${group.name} lists the model ${facts.model.slice(0, toldCharsMax)}`
 }
 
+/** Of offers of which something has no price: the part that has one, as the models of that part say. */
+const pricedParts = new WeakMap<Offer, { readonly models: string; readonly part: Offer }>()
+
 /** Without what has no price, unless its group says that it is free; undefined when nothing is left. */
-function pricedOf(offer: Offer, { priceBook }: Snapshot, atMs: number): Offer | undefined {
-  const hasPrice = ({ model }: { readonly model: string }) => priceBook.resolve(model, atMs) !== undefined
+function pricedOf(offer: Offer, snapshot: Snapshot, atMs: number): Offer | undefined {
+  const hasPrice = ({ model }: { readonly model: string }) => snapshot.priceBook.resolve(model, atMs) !== undefined
   if (offer.group.unpriced === 'free' || offer.kinds.every(hasPrice)) return offer
-  const servers = offer.servers.filter(hasPrice)
-  return servers.length === 0 ? undefined : { group: offer.group, servers, kinds: kindsOf(servers) }
+  const priced = offer.kinds.filter(hasPrice)
+  if (priced.length === 0) return undefined
+  const models = priced.map(({ model }) => model).join('\n')
+  const known = pricedParts.get(offer)
+  if (known?.models === models) return known.part
+  const part = offerWith(offer.group, offer.servers.filter(hasPrice), snapshot)
+  pricedParts.set(offer, { models, part })
+  return part
+}
+
+function offerWith(group: Group, servers: readonly Server[], { accounts }: Snapshot): Offer {
+  return { group, servers, choosable: new Choosable(servers, accounts), kinds: kindsOf(servers) }
 }
 
 function kindsOf(servers: readonly Server[]): readonly Kind[] {

@@ -1,4 +1,5 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { Count, Spread, Tally } from './tally.ts'
 
 /** What is read at the moment of the scrape. */
 export interface Gauges {
@@ -25,81 +26,80 @@ const seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 /** Counters of this process, in Prometheus' text format at `/metrics`. Names end in their unit. */
 export function openMetrics() {
   const registry = new Registry()
-  const registers = [registry]
   collectDefaultMetrics({ register: registry })
-  const histogram = (name: string, help: string) => new Histogram({ name, help, buckets: seconds, registers })
+  const spread = (name: string, help: string) => new Spread({ name, help, bounds: seconds, registry })
   return {
     registry,
     watch: (gauges: Gauges) => watch(gauges, registry),
-    calls: new Counter({
+    calls: new Tally({
       name: 'headgate_calls_total',
       help: 'Calls of known keys, by how they ended.',
       labelNames: ['ended', 'fault'],
-      registers,
+      registry,
     }),
-    unauthenticated: new Counter({
+    unauthenticated: new Tally({
       name: 'headgate_unauthenticated_total',
       help: 'Requests without a known key. They are counted, never recorded.',
       labelNames: ['fault'],
-      registers,
+      registry,
     }),
-    braked: new Counter({
+    braked: new Count({
       name: 'headgate_braked_total',
       help: 'Calls refused unread because the client of their key repeats what is refused. One in a minute and key has a row.',
-      registers,
+      registry,
     }),
-    attempts: new Counter({
+    attempts: new Tally({
       name: 'headgate_attempts_total',
       help: 'Attempts, by account and how they went.',
       labelNames: ['account', 'ended'],
-      registers,
+      registry,
     }),
-    tokens: new Counter({ name: 'headgate_tokens_total', help: 'Tokens billed, by kind.', labelNames: ['kind'], registers }),
-    costUsd: new Counter({ name: 'headgate_cost_usd_total', help: 'Cost of calls, for looking at; the books are exact.', registers }),
-    uncollectedUsd: new Counter({
+    tokens: new Tally({ name: 'headgate_tokens_total', help: 'Tokens billed, by kind.', labelNames: ['kind'], registry }),
+    costUsd: new Count({ name: 'headgate_cost_usd_total', help: 'Cost of calls, for looking at; the books are exact.', registry }),
+    uncollectedUsd: new Tally({
       name: 'headgate_uncollected_usd_total',
       help: 'Cost beyond what a wallet could pay, by why. Borne by the operator; alarm on any increase.',
       labelNames: ['why'],
-      registers,
+      registry,
     }),
-    unbilledInputTokens: new Counter({
+    unbilledInputTokens: new Count({
       name: 'headgate_unbilled_input_tokens_total',
       help: 'Estimated input of calls whose client left, and which were cut, before an answer began. Charged to nobody.',
-      registers,
+      registry,
     }),
-    tierUnpriced: new Counter({
+    tierUnpriced: new Tally({
       name: 'headgate_tier_unpriced_total',
       help: 'Calls priced as the default tier because the book has no price for the tier that served them. Alarm on any increase: it may be a dearer one.',
       labelNames: ['model'],
-      registers,
+      registry,
     }),
-    ...agreeing(registers),
-    firstTokenSeconds: histogram('headgate_first_token_seconds', 'From the request to the first event.'),
-    durationSeconds: histogram('headgate_duration_seconds', 'From the request to its end.'),
-    lineSeconds: histogram('headgate_line_seconds', 'Time spent in lines.'),
+    ...agreeing(registry),
+    firstTokenSeconds: spread('headgate_first_token_seconds', 'From the request to the first event.'),
+    durationSeconds: spread('headgate_duration_seconds', 'From the request to its end.'),
+    lineSeconds: spread('headgate_line_seconds', 'Time spent in lines.'),
   }
 }
 
 export type Metrics = ReturnType<typeof openMetrics>
 
 /** How this gateway gets on with the others. */
-function agreeing(registers: Registry[]) {
+function agreeing(registry: Registry) {
   return {
     coordinator: new Gauge({
       name: 'headgate_coordinator',
       help: 'Where slots, lines and rates are decided: memory, or redis. Always 1.',
       labelNames: ['kind'],
-      registers,
+      registers: [registry],
     }),
-    slotsFreed: new Counter({
+    slotsFreed: new Count({
       name: 'headgate_dead_slots_freed_total',
       help: 'Slots of gateways that died, freed by this one.',
-      registers,
+      registry,
     }),
-    slotsOver: new Counter({
+    slotsOver: new Count({
       name: 'headgate_slots_over_limit_total',
       help: 'Slots over a limit, of calls that ran on while this gateway could not ask the others.',
-      registers,
+      registry,
     }),
   }
 }

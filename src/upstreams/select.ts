@@ -9,11 +9,18 @@ const manyCandidates = 32
 /** The least loaded of the lowest priority number; of equals, the longest unused. */
 export const leastLoaded: Select = (candidates, chance) => {
   const first = ofLowestPriority(candidates)
-  if (first.length < manyCandidates)
-    return first.reduce<Candidate | undefined>((best, next) => (best && !isBetter(next, best) ? best : next), undefined)
-  const one = first[Math.floor(chance() * first.length)]!
-  const other = first[Math.floor(chance() * first.length)]!
-  return isBetter(other, one) ? other : one
+  return leastOf(drawn(first.length, chance).map(place => first[place]!))
+}
+
+/** Which of so many accounts of one priority are compared: all of few, two of many. */
+export function drawn(count: number, chance: () => number): readonly number[] {
+  if (count < manyCandidates) return Array.from({ length: count }, (_, place) => place)
+  return [Math.floor(chance() * count), Math.floor(chance() * count)]
+}
+
+/** The least loaded of all of these; of equals, the longest unused, and of these the first. */
+export function leastOf(candidates: readonly Candidate[]): Candidate | undefined {
+  return candidates.reduce<Candidate | undefined>((best, next) => (best && !isBetter(next, best) ? best : next), undefined)
 }
 
 /** Of accounts that are all failing, the one that failed least lately: somebody must be tried. */
@@ -27,11 +34,16 @@ export const leastBad: Select = candidates =>
 const slowRatio = 3
 const slowMs = 1000
 
+/** Whether others could be so much faster that a session leaves it for them. */
+export function isSlow({ condition }: Candidate): boolean {
+  return condition.firstEventMs !== null && condition.firstEventMs >= slowMs
+}
+
 /** Those of the others that an account is slow beside. Of whom nothing was measured nobody knows that they are faster. */
-export function muchFaster({ condition }: Candidate, others: readonly Candidate[]): readonly Candidate[] {
-  const mine = condition.firstEventMs
-  if (mine === null || mine < slowMs) return []
-  return others.filter(other => other.condition.firstEventMs !== null && mine > other.condition.firstEventMs * slowRatio)
+export function muchFaster(slow: Candidate, others: readonly Candidate[]): readonly Candidate[] {
+  if (!isSlow(slow)) return []
+  const mine = slow.condition.firstEventMs!
+  return others.filter(({ condition }) => condition.firstEventMs !== null && mine > condition.firstEventMs * slowRatio)
 }
 
 function ofLowestPriority(candidates: readonly Candidate[]): readonly Candidate[] {

@@ -97,6 +97,7 @@ function attemptsFailing(moment: Moment, { isNth }: Counter): Attempt {
 
 function fragileDatabase(real: Database, attempt: Attempt): Database {
   return {
+    engine: real.engine,
     read: (...asked) => attempt('read', () => real.read(...asked)),
     commit: (...asked) => attempt('commit', () => real.commit(...asked)),
     report: (...asked) => real.report(...asked),
@@ -140,6 +141,7 @@ function fragileCoordinator(real: Sabotage['coordinator'], attempt: Attempt, los
       return 'slot' in turn ? { ...turn, slot: fragile(turn.slot) } : turn
     },
     conditions: ids => attempt('conditions', () => real.conditions(ids)),
+    known: real.known,
     change: (...asked) => attempt('change', () => real.change(...asked)),
     session: (...asked) => attempt('session', () => real.session(...asked)),
     bindSession: (...asked) => attempt('bindSession', () => real.bindSession(...asked)),

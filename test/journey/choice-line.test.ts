@@ -213,3 +213,21 @@ test('nobody waits for an account that said it does not have the model', async (
   expect(keys(world)).toEqual(['up-a1', 'up-a1'])
   await world.quiet()
 })
+
+test('an account of which this node has only a share is waited for, and not asked for ever', async () => {
+  await using world = await busyWorld({
+    accounts: [{ concurrency: 3 }],
+    adapters: {
+      wrapCoordinator: all => ({
+        ...all,
+        take: account => all.take({ ...account, slots: 1 }),
+        wait: (entry, signal) => all.wait({ ...entry, accounts: entry.accounts.map(account => ({ ...account, slots: 1 })) }, signal),
+      }),
+    },
+  })
+  const waiting = ask(world, 'waits')
+  await inPoolLine(world, 1)
+  world.sim.open('busy')
+  for (const { status } of await Promise.all([world.busy, waiting])) expect(status).toBe(200)
+  await world.quiet()
+})

@@ -1,10 +1,11 @@
 import type { Clock } from '../../lib/clock.ts'
-import { type Condition, calm } from '../coordinator.ts'
+import { Changes } from '../changes.ts'
+import { type Condition, calm, type Known } from '../coordinator.ts'
 import { poolsRoot } from './pools.ts'
 import type { Wire } from './wire.ts'
 
 /** What is known of an account. The times in it are everybody's. */
-interface Known {
+interface Copy {
   version: string
   condition: Condition
   readAtMs: number
@@ -25,6 +26,12 @@ type AheadMs = () => number
  */
 const freshMs = 50
 
+/**
+ * Whoever chooses among many accounts asks for the few that are compared. So many of the others, those not asked for the longest, are
+ * asked for beside them, so that what other nodes learn of them is heard: of 1,000 each within a second.
+ */
+const besideMax = 64
+
 /** Others are quicker only so often. */
 const triesMax = 100
 
@@ -33,20 +40,46 @@ export class RedisConditions {
   readonly #wire: Wire
   readonly #clock: Clock
   readonly #aheadMs: AheadMs
-  readonly #known = new Map<string, Known>()
-  readonly #changes = new Map<string, Change[]>()
+  /** Those first that were not read for the longest. */
+  readonly #known = new Map<string, Copy>()
+  readonly #waiting = new Map<string, Change[]>()
+  readonly #changes = new Changes()
+  #besideAtMs = Number.NEGATIVE_INFINITY
+  readonly known: Known
 
   constructor(wire: Wire, clock: Clock, aheadMs: AheadMs) {
     this.#wire = wire
     this.#clock = clock
     this.#aheadMs = aheadMs
+    const changes = this.#changes
+    this.known = {
+      of: id => this.#here(this.#known.get(id)?.condition ?? calm),
+      get changes() {
+        return changes.count
+      },
+      changedSince: count => changes.since(count),
+      isAll: false,
+    }
   }
 
   async of(ids: readonly string[]): Promise<readonly Condition[]> {
     const atMs = this.#clock.elapsedMs()
-    const old = ids.filter(id => atMs - (this.#known.get(id)?.readAtMs ?? Number.NEGATIVE_INFINITY) > freshMs)
-    if (old.length > 0) await this.#read(old)
-    return ids.map(id => this.#here(this.#known.get(id)?.condition ?? calm))
+    const old = new Set(ids.filter(id => atMs - (this.#known.get(id)?.readAtMs ?? Number.NEGATIVE_INFINITY) > freshMs))
+    if (atMs - this.#besideAtMs > freshMs) {
+      this.#besideAtMs = atMs
+      for (const id of this.#longestUnread(atMs)) old.add(id)
+    }
+    if (old.size > 0) await this.#read([...old])
+    return ids.map(this.known.of)
+  }
+
+  #longestUnread(atMs: number): string[] {
+    const found: string[] = []
+    for (const [id, { readAtMs }] of this.#known) {
+      if (found.length === besideMax) break
+      if (atMs - readAtMs > freshMs) found.push(id)
+    }
+    return found
   }
 
   /** Everything that is known, in this process's time. */
@@ -56,9 +89,9 @@ export class RedisConditions {
 
   change(id: string, change: (condition: Condition) => Condition): Promise<Condition> {
     return new Promise((done, failed) => {
-      const waiting = this.#changes.get(id)
+      const waiting = this.#waiting.get(id)
       if (waiting !== undefined) return void waiting.push({ change, done, failed })
-      this.#changes.set(id, [{ change, done, failed }])
+      this.#waiting.set(id, [{ change, done, failed }])
       void this.#write(id)
     })
   }
@@ -69,12 +102,15 @@ export class RedisConditions {
     if (known === undefined) return
     const lastUsedMs = isTaken ? this.#clock.nowMs() + this.#aheadMs() : known.condition.lastUsedMs
     known.condition = { ...known.condition, taken, lastUsedMs }
+    this.#changes.note(id)
     if (known.version !== version) known.readAtMs = Number.NEGATIVE_INFINITY
   }
 
   noteGiven(id: string): void {
     const known = this.#known.get(id)
-    if (known !== undefined) known.condition = { ...known.condition, taken: Math.max(0, known.condition.taken - 1) }
+    if (known === undefined) return
+    known.condition = { ...known.condition, taken: Math.max(0, known.condition.taken - 1) }
+    this.#changes.note(id)
   }
 
   async #read(ids: readonly string[]): Promise<void> {
@@ -86,20 +122,20 @@ export class RedisConditions {
       const before = this.#known.get(id)
       const same = before?.version === version ? before.condition : calm
       const condition = { ...(text === '' ? same : read(text)), taken, lastUsedMs: Number(used) }
-      this.#known.set(id, { version, condition, readAtMs })
+      this.#keep(id, { version, condition, readAtMs })
     })
   }
 
   /** Until nobody waits any more, all those at once who wait. */
   async #write(id: string): Promise<void> {
-    const waiting = this.#changes.get(id)!
+    const waiting = this.#waiting.get(id)!
     try {
       if (!this.#known.has(id)) await this.#read([id])
       while (waiting.length > 0) await this.#writeTurn(id, waiting.splice(0))
     } catch (error) {
       for (const { failed } of waiting) failed(error)
     }
-    this.#changes.delete(id)
+    this.#waiting.delete(id)
   }
 
   async #writeTurn(id: string, turn: readonly Change[]): Promise<void> {
@@ -134,8 +170,14 @@ export class RedisConditions {
     const [isMine, newest, text, taken, used] = answer
     const counts = { taken, lastUsedMs: Number(used) }
     const known = isMine === 1 ? everybodys : text === '' ? calm : read(text)
-    this.#known.set(id, { version: newest, condition: { ...known, ...counts }, readAtMs: this.#clock.elapsedMs() })
+    this.#keep(id, { version: newest, condition: { ...known, ...counts }, readAtMs: this.#clock.elapsedMs() })
     return isMine === 1 ? made.map(one => this.#here({ ...shifted(one, this.#aheadMs()), ...counts })) : undefined
+  }
+
+  #keep(id: string, copy: Copy): void {
+    this.#known.delete(id) // So that it goes to the end.
+    this.#known.set(id, copy)
+    this.#changes.note(id)
   }
 
   #here(condition: Condition): Condition {

@@ -1,6 +1,6 @@
 import type { Slot } from '../../coordination/coordinator.ts'
+import type { Server } from '../../upstreams/choosable.ts'
 import type { Admission } from '../admit.ts'
-import type { Server } from '../offers.ts'
 import type { Call } from '../read-call.ts'
 import type { Exchange } from './exchange.ts'
 import type { Places } from './shared-slot.ts'
