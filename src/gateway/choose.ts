@@ -64,6 +64,7 @@ export class Chooser {
   /** An account not yet tried, with its slot, at once or after standing in the pool's line. */
   async next(): Promise<Chosen | Nobody> {
     for (;;) {
+      await this.#askAtOnce()
       const able = await this.#ableToRead()
       const chosen = (await this.#sticky(able)) ?? (await this.#free(able)) ?? (await this.#inLine(able))
       if (chosen === 'again') continue
@@ -124,6 +125,14 @@ export class Chooser {
   #now(choosable: Choosable): ChoosableNow {
     const { coordinator, clock } = this.#parts
     return choosable.at(coordinator.known(), clock.nowMs())
+  }
+
+  /** The session and what others know of the accounts, so that a coordinator that is far away is waited for once. */
+  async #askAtOnce(): Promise<void> {
+    const { coordinator } = this.#parts
+    if (this.sessionKey === undefined || this.#session !== undefined || coordinator.known().isAll) return
+    const all = this.#all()
+    await Promise.all([this.#sessionAccount(this.sessionKey), all.servers.length <= atOnceMax ? this.#askOfAll(all) : undefined])
   }
 
   /** What other processes know of all of them. Worth its cost only where those that are known to be free will not do. */
@@ -343,6 +352,9 @@ export class Chooser {
     return { server, slot }
   }
 }
+
+/** Of larger pools only those are asked that come into question, once the session is known. */
+const atOnceMax = 64
 
 const nobodyExcepted: ReadonlySet<string> = new Set()
 
