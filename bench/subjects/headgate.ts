@@ -34,12 +34,14 @@ async function startEmbedded(ground: Ground): Promise<Running> {
 export interface Installation {
   readonly data: string
   readonly env: Readonly<Record<string, string>>
+  /** Who is known to these books already, because another gateway has them, too. */
+  readonly known?: readonly Caller[]
   readonly open: () => Promise<{ readonly database: Database; readonly engine: string }>
 }
 
 const program = join(import.meta.dirname, '../../bin/headgate.mjs')
 
-export async function startGateway({ upstreamPort, profiled }: Ground, { data, env, open }: Installation): Promise<Running> {
+export async function startGateway({ upstreamPort, profiled }: Ground, { data, env, known, open }: Installation): Promise<Running> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   mkdirSync(data, { recursive: true })
@@ -48,7 +50,7 @@ export async function startGateway({ upstreamPort, profiled }: Ground, { data, e
   const settings = { HEADGATE_LISTEN: `127.0.0.1:${port}`, HEADGATE_DATA: data, HEADGATE_STOP_NOTICE_MS: '0', ...env }
   const words = [process.execPath, ...flags, program, 'serve']
   const started = await startProgram({ core: gatewayCore, words, env: settings, log: join(data, 'serve.log') }, port)
-  const callers = await furnish(connectApi({ url, data, adminToken: null }), upstreamPort)
+  const callers = known ?? (await furnish(connectApi({ url, data, adminToken: null }), upstreamPort))
   return {
     port,
     pids: () => [started.pid],

@@ -18,17 +18,18 @@ local function metersIn(json)
   return meters
 end
 
+-- Notes when it was so, for what is written next.
 local function levelOf(meter, nowMs)
   local state = redis.call('HMGET', meter.key, 'level', 'at')
-  if not state[1] then return meter.perMinute end
   -- A node whose clock is behind by a little takes nothing away.
+  meter.atMs = math.max(nowMs, tonumber(state[2] or '0'))
+  if not state[1] then return meter.perMinute end
   local passedMs = math.max(0, nowMs - tonumber(state[2]))
   return math.min(meter.perMinute, tonumber(state[1]) + passedMs * meter.perMinute / minuteMs)
 end
 
-local function setLevel(meter, level, nowMs)
-  local at = math.max(nowMs, tonumber(redis.call('HGET', meter.key, 'at') or '0'))
-  redis.call('HSET', meter.key, 'level', string.format('%.17g', level), 'at', string.format('%.17g', at))
+local function setLevel(meter, level)
+  redis.call('HSET', meter.key, 'level', string.format('%.17g', level), 'at', string.format('%.17g', meter.atMs))
   redis.call('PEXPIRE', meter.key, math.ceil((meter.perMinute - level) / meter.perMinute * minuteMs) + minuteMs)
 end
 
@@ -43,12 +44,12 @@ local function spend(json, nowMs)
     if missing > 0 and afterMs > longestMs then fullest, longestMs = meter.name, afterMs end
   end
   if fullest then return { fullest, longestMs } end
-  for _, meter in ipairs(meters) do setLevel(meter, meter.level - meter.amount, nowMs) end
+  for _, meter in ipairs(meters) do setLevel(meter, meter.level - meter.amount) end
 end
 
 -- Without a limit; below zero gives back.
 local function correct(json, nowMs)
   for _, meter in ipairs(metersIn(json)) do
-    setLevel(meter, math.min(meter.perMinute, levelOf(meter, nowMs) - meter.amount), nowMs)
+    setLevel(meter, math.min(meter.perMinute, levelOf(meter, nowMs) - meter.amount))
   end
 end
