@@ -1,5 +1,6 @@
 import { closeSync, fdatasyncSync, fsyncSync, openSync, statfsSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 
 /** f_type of statfs(2), from linux/magic.h, of the file systems on which books are likely to stand. */
 const names: Readonly<Record<number, string>> = {
@@ -40,4 +41,16 @@ export function timeSyncs(folder: string, sync: (file: number) => void, count: n
   }
   closeSync(file)
   return took
+}
+
+/** One row in a transaction of its own, synced as the books are (`wal`, `full`): the least that a settled call waits for. Milliseconds each. */
+export function timeCommits(folder: string, count: number): number[] {
+  using database = new DatabaseSync(join(folder, 'commits.db'))
+  database.exec('pragma journal_mode = wal; pragma synchronous = full; create table if not exists settled (cost integer)')
+  const insert = database.prepare('insert into settled values (1)')
+  return Array.from({ length: count }, () => {
+    const startedMs = performance.now()
+    insert.run()
+    return performance.now() - startedMs
+  })
 }

@@ -5,10 +5,14 @@ export function newSlot(name: string, giveBack: () => void): Slot {
   let held = true
   return {
     name,
-    async [Symbol.asyncDispose]() {
-      if (!held) return
-      held = false
-      giveBack()
+    [Symbol.asyncDispose]() {
+      if (held) {
+        held = false
+        giveBack()
+      }
+      return done
     },
   }
 }
+
+const done = Promise.resolve()

@@ -16,8 +16,26 @@ export async function beside<Result>(what: string, log: Log, work: () => Promise
 
 /** The same slot, except that giving it back never fails: when the coordinator did not hear of it, the lease ends it. */
 export function sureSlot(slot: Slot, log: Log): Slot {
-  return {
-    name: slot.name,
-    [Symbol.asyncDispose]: () => beside('giving back a slot', log, async () => slot[Symbol.asyncDispose]()),
+  return new SureSlot(slot, log)
+}
+
+/** Given back by several, of whom only the first has anything to give. */
+class SureSlot implements Slot {
+  readonly #slot: Slot
+  readonly #log: Log
+  #givenBack: Promise<void> | undefined
+
+  constructor(slot: Slot, log: Log) {
+    this.#slot = slot
+    this.#log = log
+  }
+
+  get name(): string {
+    return this.#slot.name
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#givenBack ??= beside('giving back a slot', this.#log, async () => this.#slot[Symbol.asyncDispose]())
+    return this.#givenBack
   }
 }

@@ -79,7 +79,9 @@ export async function readBody(request: IncomingMessage, parts: BodyParts): Prom
   const source = decoded(request)
   const collector = new Collector(request, source !== request, parts)
   try {
-    await readAll(request, source, collector, parts)
+    // Most bodies came with their headers: there is nothing to wait for, and nobody to be patient with.
+    if (source === request && request.complete && !request.destroyed) readArrived(request, collector)
+    else await readAll(request, source, collector, parts)
     return collector.finish()
   } catch (error) {
     collector.giveUp()
@@ -90,35 +92,42 @@ export async function readBody(request: IncomingMessage, parts: BodyParts): Prom
 /** A body that came whole. Throws `bodies_full` when there is no room for it. */
 export function takeBody(bytes: Buffer, budget: BodyBudget): Body {
   budget.take(bytes.length)
-  let taken = bytes.length
-  return keptBody(bytes, budget, () => {
-    budget.give(taken)
-    taken = 0
-  })
+  return new KeptBody(bytes, budget, bytes.length)
 }
 
-function keptBody(whole: Buffer, budget: BodyBudget, giveBack: () => void): Body {
-  let bytes: Buffer | undefined = whole
-  const body: Body = {
-    get bytes() {
-      assert(bytes !== undefined, 'a body was read after it was let go')
-      return bytes
-    },
-    get kept() {
-      return bytes
-    },
-    lend() {
-      if (bytes === undefined) return
-      if (bytes.length > lentBytesMax) body[Symbol.dispose]()
-      else budget.lend(body)
-    },
-    [Symbol.dispose]() {
-      bytes = undefined
-      budget.takeBack(body)
-      giveBack()
-    },
+class KeptBody implements Body {
+  #bytes: Buffer | undefined
+  readonly #budget: BodyBudget
+  /** Of the budget. */
+  #taken: number
+
+  constructor(bytes: Buffer, budget: BodyBudget, taken: number) {
+    this.#bytes = bytes
+    this.#budget = budget
+    this.#taken = taken
   }
-  return body
+
+  get bytes(): Buffer {
+    assert(this.#bytes !== undefined, 'a body was read after it was let go')
+    return this.#bytes
+  }
+
+  get kept(): Buffer | undefined {
+    return this.#bytes
+  }
+
+  lend(): void {
+    if (this.#bytes === undefined) return
+    if (this.#bytes.length > lentBytesMax) this[Symbol.dispose]()
+    else this.#budget.lend(this)
+  }
+
+  [Symbol.dispose](): void {
+    this.#bytes = undefined
+    this.#budget.takeBack(this)
+    this.#budget.give(this.#taken)
+    this.#taken = 0
+  }
 }
 
 function decoded(request: IncomingMessage): Readable {
@@ -178,7 +187,9 @@ class Collector {
     this.#whole = undefined
     this.#chunks = []
     this.#growing = undefined
-    return keptBody(bytes, this.#budget, () => this.giveUp())
+    const taken = this.#taken
+    this.#taken = 0
+    return new KeptBody(bytes, this.#budget, taken)
   }
 
   giveUp(): void {
@@ -214,6 +225,11 @@ class Collector {
     if (this.#growing !== undefined) return Buffer.from(this.#growing, 0, this.#length)
     return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
   }
+}
+
+function readArrived(request: IncomingMessage, collector: Collector): void {
+  request.on('error', ignore)
+  for (let chunk: Buffer | null = request.read(); chunk !== null; chunk = request.read()) collector.add(chunk)
 }
 
 function readAll(request: IncomingMessage, source: Readable, collector: Collector, { settings, clock, closing }: BodyParts): Promise<void> {

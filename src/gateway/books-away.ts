@@ -9,6 +9,15 @@ export function orBooksAway<Result>(asked: Promise<Result>, { clock, settings }:
   return new Promise((resolve, reject) => {
     const away = (cause: unknown) => reject(new Fault('books_away', { cause }))
     const timer = clock.after(settings.booksTimeoutMs, () => away(new Error(`no answer in ${settings.booksTimeoutMs} ms`)))
-    asked.then(resolve, away).finally(() => timer[Symbol.dispose]())
+    asked.then(
+      result => {
+        timer[Symbol.dispose]()
+        resolve(result)
+      },
+      error => {
+        timer[Symbol.dispose]()
+        away(error)
+      },
+    )
   })
 }

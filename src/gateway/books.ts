@@ -1,6 +1,7 @@
 import { ownerSteps } from '../directory/owners.ts'
 import { formatUsd } from '../ledger/money.ts'
 import type { Owed } from '../ledger/owed.ts'
+import { anotherWay, shortSettleSteps } from '../ledger/short-way.ts'
 import {
   type Funds,
   type HeldCall,
@@ -17,7 +18,7 @@ import type { Metrics } from '../lib/metrics.ts'
 import type { Committed, Database, Step } from '../storage/database.ts'
 import { DatabaseAway } from '../storage/database.ts'
 import { type PendingCall, pendingEndedSteps, pendingSteps } from '../usage/pending.ts'
-import { type AttemptRow, type CallRow, callSteps } from '../usage/record.ts'
+import { type AttemptRow, type CallRow, callSteps, paidCallSteps } from '../usage/record.ts'
 
 /** Everything that ends a call in the books, as plain values: it may have to wait in the journal. */
 export interface CallEnd {
@@ -214,7 +215,7 @@ class BooksWithJournal implements Books {
   #noteCommitted(committed: Committed, { charge, callId, row }: CallEnd): void {
     const { log, metrics } = this.#parts
     if (charge === undefined) return
-    const settled = readSettled(committed)
+    const settled = readSettled(committed, charge.cost)
     if (settled === undefined) {
       // The journal repeats what a slow commit did after all; that is what call ids are for.
       log.info({ call: callId, guard: committed.done ? null : committed.guard }, 'the call had been settled before')
@@ -235,12 +236,31 @@ function isRefused(committed: Committed): committed is Extract<Committed, { done
 
 /** One transaction: the hold's end (or that it stays), the call's row with its attempts, and the owners of what was made upstream. */
 async function commitEnd(database: Pick<Database, 'commit'>, end: CallEnd, when: 'in time' | 'late'): Promise<Committed> {
-  const { callId, charge, row, attempts, owners = [], pending } = end
-  const rows = [...(row === undefined ? [] : callSteps(row, attempts)), ...owners.flatMap(owner => ownerSteps(owner))]
-  if (pending !== undefined) rows.push(...pendingSteps(pending))
-  if (end.endsPending) rows.push(...pendingEndedSteps(callId))
+  const short = when === 'in time' ? shortStepsOf(end) : undefined
+  if (short !== undefined) {
+    const committed = await database.commit(short, 'synced')
+    if (committed.done || committed.guard !== anotherWay) return committed
+  }
+  const { charge, row, attempts, pending } = end
+  const rows = row === undefined ? [] : callSteps(row, attempts)
   const isPromised = charge !== undefined || pending !== undefined
-  return database.commit([...holdStepsOf(end, when === 'late' ? end.call : undefined), ...rows], isPromised ? 'synced' : 'ordered')
+  const steps = [...holdStepsOf(end, when === 'late' ? end.call : undefined), ...rows, ...stepsBeside(end)]
+  return database.commit(steps, isPromised ? 'synced' : 'ordered')
+}
+
+/** Undefined when the cost may be more than the hold, so that it is to be reckoned what can be taken. */
+function shortStepsOf(end: CallEnd): readonly Step[] | undefined {
+  const { callId, funds, charge, row, attempts, pending } = end
+  if (charge === undefined || row === undefined || pending !== undefined) return undefined
+  const settle = shortSettleSteps({ ...charge, callId, funds }, row.held)
+  return settle && [...settle, ...paidCallSteps(row, attempts), ...stepsBeside(end)]
+}
+
+function stepsBeside({ callId, owners = [], pending, endsPending }: CallEnd): readonly Step[] {
+  const steps = owners.flatMap(owner => ownerSteps(owner))
+  if (pending !== undefined) steps.push(...pendingSteps(pending))
+  if (endsPending) steps.push(...pendingEndedSteps(callId))
+  return steps
 }
 
 function holdStepsOf({ callId, funds, charge, pending }: CallEnd, late: HeldCall | undefined): readonly Step[] {

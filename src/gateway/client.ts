@@ -180,8 +180,8 @@ export class HttpClient implements Client {
   }
 
   finishStream(last: readonly Buffer[]): void {
-    for (const raw of last) this.#response.write(raw)
-    this.#end()
+    for (const raw of last.slice(0, -1)) this.#response.write(raw)
+    this.#end(last.at(-1))
   }
 
   answer(status: number, headers: Readonly<Record<string, string>>, body: Buffer, model = ''): void {
@@ -216,9 +216,9 @@ export class HttpClient implements Client {
   /** In slices, so that a reader who stalls in the middle is noticed. */
   #writeBody(body: Buffer, from: number): void {
     const to = from + sliceBytes
+    if (to >= body.length) return this.#end(body.subarray(from))
     const goesOn = this.#response.write(body.subarray(from, to))
-    if (to >= body.length) this.#end()
-    else if (goesOn) this.#writeBody(body, to)
+    if (goesOn) this.#writeBody(body, to)
     else this.onDrain(() => this.#writeBody(body, to))
   }
 
@@ -264,10 +264,11 @@ export class HttpClient implements Client {
     this.#response.writeHead(status, { 'x-request-id': this.id, ...headers })
   }
 
-  #end(): void {
+  /** With the last bytes, so that they and the end of the answer leave together. */
+  #end(last?: Buffer): void {
     this.commentEvery(0)
     this.#heard = 'all'
-    this.#response.end()
+    this.#response.end(last)
     if (this.#response.writableLength > 0) this.#stalled = this.#clock.after(this.#settings.stalledReaderMs, () => this.cut())
   }
 

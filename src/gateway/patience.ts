@@ -40,6 +40,15 @@ export function unlessAborted<Result>(promise: Promise<Result>, signal: AbortSig
   return new Promise((resolve, reject) => {
     const leave = () => resolve(undefined)
     signal.addEventListener('abort', leave)
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave))
+    promise.then(
+      result => {
+        signal.removeEventListener('abort', leave)
+        resolve(result)
+      },
+      error => {
+        signal.removeEventListener('abort', leave)
+        reject(error)
+      },
+    )
   })
 }

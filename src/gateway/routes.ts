@@ -46,7 +46,7 @@ const families: readonly (readonly [RegExp, Route])[] = [
 
 /** Undefined for a path that is none of ours. */
 export function routeOf(path: string): Route | undefined {
-  const base = bases.find(one => path.startsWith(`${one}/`))
+  const base = bases.find(one => path.startsWith(one) && path[one.length] === '/')
   if (base === undefined) return undefined
   const rest = path.slice(base.length)
   return routes.get(rest) ?? families.find(([pattern]) => pattern.test(rest))?.[1]

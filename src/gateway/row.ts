@@ -45,10 +45,26 @@ export function rowOf(receipt: Receipt, { status, ended, fault }: Ending, { cloc
 /** Counts a call that has ended, and writes its one log line: what to search for. Everything else is on its row. */
 export function tell(row: CallRow, email: string | undefined, { metrics, log }: Pick<Gateway, 'metrics' | 'log'>): void {
   const { id, keyId, groupId, accountId, status, ended, fault, attempts, usage, cost, basis, durationMs, repaired } = row
-  const said = { model: row.requestedModel, stream: row.stream, inputTokens: usage.inputTokens, outputTokens: usage.outputTokens }
-  const where = { user: email ?? row.userId, key: keyId, group: groupId, account: accountId }
-  const changed = repaired === null ? {} : { repaired }
-  log.info({ call: id, ...where, ...said, ...changed, status, ended, fault, attempts, cost: formatUsd(cost), basis, durationMs }, 'call')
+  const line = {
+    call: id,
+    user: email ?? row.userId,
+    key: keyId,
+    group: groupId,
+    account: accountId,
+    model: row.requestedModel,
+    stream: row.stream,
+    inputTokens: usage.inputTokens,
+    outputTokens: usage.outputTokens,
+    repaired: repaired ?? undefined, // Rarely: pino leaves it out.
+    status,
+    ended,
+    fault,
+    attempts,
+    cost: formatUsd(cost),
+    basis,
+    durationMs,
+  }
+  log.info(line, 'call')
   metrics.calls.inc({ ended, fault: fault ?? '' })
   metrics.durationSeconds.observe(durationMs / 1000)
   metrics.lineSeconds.observe(row.lineMs / 1000)

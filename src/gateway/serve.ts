@@ -103,19 +103,26 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
 
 /** What is being done for clients. None of it rejects. */
 class UnderWay {
-  readonly #work = new Set<Promise<void>>()
+  #count = 0
+  #atRest: PromiseWithResolvers<void> | undefined
+  readonly #ended = () => {
+    this.#count -= 1
+    if (this.#count > 0) return
+    this.#atRest?.resolve()
+    this.#atRest = undefined
+  }
 
   get count(): number {
-    return this.#work.size
+    return this.#count
   }
 
   track(work: Promise<void>): void {
-    const counted = work.finally(() => this.#work.delete(counted))
-    this.#work.add(counted)
+    this.#count += 1
+    work.then(this.#ended)
   }
 
   async idle(): Promise<void> {
-    while (this.#work.size > 0) await Promise.all(this.#work)
+    while (this.#count > 0) await (this.#atRest ??= Promise.withResolvers<void>()).promise
   }
 }
 

@@ -1,4 +1,5 @@
 import { type Database, type Statement, statement } from '../storage/database.ts'
+import { isKept, isWindowKept } from './kept.ts'
 import { formatUsd } from './money.ts'
 import { windowLengthMs } from './subscription.ts'
 
@@ -18,7 +19,8 @@ export const differencesMax = 100
 
 /**
  * Reckons every sum in the books anew. Empty when all is well, also while calls are running: each rule is one statement,
- * which sees one moment, and every transaction keeps all rules.
+ * which sees one moment, and every transaction keeps all rules. Of calls before the mark up to where rows were cut, only balances
+ * and the holds that are still there are reckoned.
  */
 export async function checkBooks(database: Pick<Database, 'report'>): Promise<readonly Difference[]> {
   const found: Difference[] = []
@@ -63,7 +65,8 @@ const windowSums = `select holds.subscription_id as id, lengths.kind as kind,
 function differingWindows(column: 'used' | 'held'): Statement {
   return differing(`select id || ' ' || kind || ' ' || cast(starts_at as text) as id, sum(recorded) as recorded, sum(recomputed) as recomputed
     from (select subscription_id as id, kind, starts_at, ${column} as recorded, 0 as recomputed from windows
-      union all select id, kind, starts_at, 0, ${column} from (${windowSums}) as sums) as sides group by 1`)
+      union all select id, kind, starts_at, 0, ${column} from (${windowSums}) as sums) as sides
+    where ${isWindowKept('starts_at')} group by 1`)
 }
 
 const rules: readonly Rule[] = [
@@ -114,7 +117,7 @@ const rules: readonly Rule[] = [
     recomputedIs: 'but of the holds of that call was given back',
     statement: differing(`select entries.id as id, entries.amount as recorded, 0 as recomputed
       from entries left join holds on holds.id = reference and holds.wallet_id = entries.wallet_id
-      where kind = 'refund' and holds.id is null`),
+      where kind = 'refund' and holds.id is null and ${isKept('reference')}`),
   },
   {
     subject: 'entry',
@@ -122,7 +125,7 @@ const rules: readonly Rule[] = [
     recomputedIs: 'but the holds of that call took',
     statement: differing(`select entries.id as id, -entries.amount as recorded, 0 as recomputed
       from entries left join holds on holds.id = reference and holds.wallet_id = entries.wallet_id
-      where kind = 'charge' and holds.id is null`),
+      where kind = 'charge' and holds.id is null and ${isKept('reference')}`),
   },
   {
     subject: 'window',
@@ -141,13 +144,15 @@ const rules: readonly Rule[] = [
     recordedIs: 'its row says that was collected',
     recomputedIs: 'its hold took',
     statement: differing(`select holds.id as id, coalesce(cost - uncollected, 0) as recorded, settled as recomputed
-      from holds left join calls on calls.id = holds.id where state in ('settled', 'settled_late')`),
+      from holds left join calls on calls.id = holds.id
+      where state in ('settled', 'settled_late') and ${isKept('holds.id')}`),
   },
   {
     subject: 'call',
     recordedIs: 'its row says that was collected',
     recomputedIs: 'though no hold of it was settled, which took',
     statement: differing(`select calls.id as id, cost - uncollected as recorded, 0 as recomputed
-      from calls left join holds on holds.id = calls.id and state in ('settled', 'settled_late') where holds.id is null and cost <> 0`),
+      from calls left join holds on holds.id = calls.id and state in ('settled', 'settled_late')
+      where holds.id is null and cost <> 0 and ${isKept('calls.id')}`),
   },
 ]

@@ -289,15 +289,15 @@ function request(callId: string, funds: Funds, size: { floor: bigint; want: bigi
 }
 
 async function settle(database: Database, callId: string, cost: bigint, funds: Funds): Promise<string> {
-  return told(await database.commit([...settleSteps(settlement(callId, cost, funds)), settledRowStep(callId, cost)], 'synced'))
+  return told(await database.commit([...settleSteps(settlement(callId, cost, funds)), settledRowStep(callId, cost)], 'synced'), cost)
 }
 
 function settlement(callId: string, cost: bigint, funds: Funds) {
   return { callId, cost, funds, atMs: clock.nowMs(), entryId: `entry-${callId}` }
 }
 
-function told(committed: Committed): string {
-  return readSettled(committed)?.charged.toString() ?? (committed.done ? 'nothing' : committed.guard)
+function told(committed: Committed, cost: bigint): string {
+  return readSettled(committed, cost)?.charged.toString() ?? (committed.done ? 'nothing' : committed.guard)
 }
 
 async function states(database: Database): Promise<Record<string, string>> {
@@ -343,7 +343,7 @@ function play(database: Database, payer: Funds | typeof terms, left: () => Promi
     settle: (id, cost) => settle(database, id, BigInt(cost), fundsOf(id)),
     async late(id, cost) {
       const steps = lateSettleSteps(settlement(id, BigInt(cost), fundsOf(id)), heldCall(clock.nowMs()))
-      return told(await database.commit([...steps, settledRowStep(id, BigInt(cost))], 'synced'))
+      return told(await database.commit([...steps, settledRowStep(id, BigInt(cost))], 'synced'), BigInt(cost))
     },
     async release(id) {
       await ledger.release(id, fundsOf(id))

@@ -25,6 +25,36 @@ const bugs: readonly { readonly bug: string; readonly of: string; readonly as: s
     as: 'where id = $1',
   },
   {
+    bug: 'all that is wanted is held before anybody looks whether it is free',
+    of: 'where id = $1 and balance - held >= $3',
+    as: 'where id = $1 and $3 >= 0',
+  },
+  {
+    bug: 'a hold without a ceiling takes more than half of what is free',
+    of: 'where id = $1 and balance - held >= $3',
+    as: 'where id = $1 and balance - held >= $2 and $3 >= 0',
+  },
+  {
+    bug: 'the short settle does not look at the hold’s state',
+    of: "where id = $1 and state = 'held' and amount = $3",
+    as: 'where id = $1 and amount = $3',
+  },
+  {
+    bug: 'the short settle does not see that a hold was extended',
+    of: "where id = $1 and state = 'held' and amount = $3",
+    as: "where id = $1 and state = 'held' and $3 >= 0",
+  },
+  {
+    bug: 'the short settle takes its cost twice',
+    of: 'set balance = balance - $2, held = held - $3',
+    as: 'set balance = balance - 2 * $2, held = held - $3',
+  },
+  {
+    bug: 'the short settle gives back only what is not charged',
+    of: 'set balance = balance - $2, held = held - $3',
+    as: 'set balance = balance - $2, held = held - $3 + $2',
+  },
+  {
     bug: 'a hold is placed whatever the windows have left',
     of: 'where room is null or room >= $6',
     as: 'where true',

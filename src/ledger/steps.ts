@@ -1,4 +1,4 @@
-import { type Committed, type Row, type Step, statement } from '../storage/database.ts'
+import { type Committed, type Row, type Step, statement, type Value } from '../storage/database.ts'
 import { lockStep, type SubscriptionFunds, selectRoom, subscriptionFunds, theseWindows, windowSteps, windowValues } from './subscription.ts'
 
 /**
@@ -171,11 +171,15 @@ export function expireSteps(callId: string, funds: Funds, nowMs: number): readon
   ]
 }
 
-/** What was taken by the one settle in this commit, and whether its hold had expired; undefined when it was undone because the hold had ended before. */
-export function readSettled(committed: Committed): { readonly charged: bigint; readonly isLate: boolean } | undefined {
+/**
+ * What was taken by the one settle in this commit, and whether its hold had expired; undefined when it was undone because the hold had
+ * ended before. The short way reads nothing back: it takes the whole `cost`.
+ */
+export function readSettled(committed: Committed, cost: bigint): { readonly charged: bigint; readonly isLate: boolean } | undefined {
   if (!committed.done) return undefined
   const settled = committed.rows.flat().find(row => 'charged' in row)
-  return settled === undefined ? undefined : { charged: settled.charged as bigint, isLate: settled.state === 'settled_late' }
+  if (settled === undefined) return { charged: cost, isLate: false }
+  return { charged: settled.charged as bigint, isLate: settled.state === 'settled_late' }
 }
 
 /** Whose money a hold took: of a row with its wallet or subscription, when the call began, and when the subscription starts and ends. */
@@ -191,7 +195,8 @@ function giveBackSteps(callId: string, funds: Funds, state: 'held' | 'releasing'
   return [lockStep(funds), { statement: giveBackToWindows, values: [...windowValues(funds), callId, state] }]
 }
 
-function callValues(call: HeldCall) {
+/** In the order of the last columns of a hold. */
+export function callValues(call: HeldCall): readonly Value[] {
   const { userId, keyId, groupId, model, path, address, stream, beganAtMs } = call
   return [userId, keyId, groupId, model, path, address, stream ? 1 : 0, beganAtMs]
 }
@@ -245,8 +250,10 @@ const growInWindows = statement(`update holds set amount = ${grown('room').repla
 
 const moveToLasting = statement(`update holds set lease_id = $2 where id = $1 and state = 'held'`)
 
+/** Not of a call that was charged: its hold was settled, and is only so old that it was cut. */
 const reviveHold = statement(`insert into holds (${holdColumns})
-  values ($1, $2, $3, 0, 'expired', $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (id) do nothing`)
+  select $1, $2, $3, 0, 'expired', $4, $5, $6, $7, $8, $9, $10, $11, $12
+  where not exists (select 1 from entries where kind = 'charge' and reference = $1) on conflict (id) do nothing`)
 
 /** At first it is settled for the whole cost; the steps after this one lower that to what there is. */
 const settleHold = statement(`update holds set state = case state when 'held' then 'settled' else 'settled_late' end, settled = $2

@@ -16,12 +16,22 @@ export interface Timer extends Disposable {
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
   elapsedMs: () => performance.now(),
-  after(ms, then) {
-    const timer = setTimeout(then, ms)
-    timer.unref()
-    return {
-      restart: () => void timer.refresh(),
-      [Symbol.dispose]: () => clearTimeout(timer),
-    }
-  },
+  after: (ms, then) => new SystemTimer(ms, then),
+}
+
+class SystemTimer implements Timer {
+  readonly #timeout: NodeJS.Timeout
+
+  constructor(ms: number, then: () => void) {
+    this.#timeout = setTimeout(then, ms)
+    this.#timeout.unref()
+  }
+
+  restart(): void {
+    this.#timeout.refresh()
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timeout)
+  }
 }

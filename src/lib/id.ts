@@ -3,6 +3,8 @@ import { randomFillSync } from 'node:crypto'
 const poolBytes = 4096
 const randomPerId = 10
 const pool = Buffer.alloc(poolBytes)
+/** The same bytes as text: to write one long text costs less than many short ones. */
+let poolText = ''
 let nextRandom = poolBytes
 
 /** Twelve bits after the time count within one millisecond; they start in the lower half, so that there is room to count. */
@@ -19,22 +21,35 @@ let counter = 0
 export function newId(nowMs: number): string {
   if (nextRandom + randomPerId > poolBytes) {
     randomFillSync(pool)
+    poolText = pool.toString('hex')
     nextRandom = 0
   }
   const start = pool.readUInt16BE(nextRandom) & counterStartMask
-  const random = pool.toString('hex', nextRandom + 2, nextRandom + randomPerId)
+  const random = poolText.slice((nextRandom + 2) * 2, (nextRandom + randomPerId) * 2)
   nextRandom += randomPerId
   const timeMs = count(Math.floor(nowMs), start)
   const time = timeMs.toString(16).padStart(12, '0')
-  const variant = ((Number.parseInt(random[0]!, 16) & 0x3) | 0x8).toString(16)
+  const variant = variants[pool[nextRandom - 1]! & 0x3]!
   const counted = counter.toString(16).padStart(3, '0')
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${counted}-${variant}${random.slice(1, 4)}-${random.slice(4, 16)}`
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${counted}-${variant}${random.slice(0, 3)}-${random.slice(3, 15)}`
 }
+
+/** Two bits of the digit are random, two say what kind of UUID it is. */
+const variants = ['8', '9', 'a', 'b']
 
 /** When a UUIDv7 was made, in milliseconds since 1970; undefined for anything else. */
 export function timeOfId(id: string): number | undefined {
   return /^[0-9a-f]{8}-[0-9a-f]{4}-7/.test(id) ? Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16) : undefined
 }
+
+/** Sorts before every UUIDv7 that was made at that moment or later. */
+export function firstIdOf(atMs: number): string {
+  const time = Math.floor(atMs).toString(16).padStart(12, '0')
+  return `${time.slice(0, 8)}-${time.slice(8)}`
+}
+
+/** A call's id is made within this of its beginning. */
+export const idSlackMs = 60_000
 
 /** The millisecond to write. When the count of one is used up, the next one is borrowed: order matters more than a thousandth. */
 function count(nowMs: number, start: number): number {

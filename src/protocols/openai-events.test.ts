@@ -59,6 +59,23 @@ test.each<[object, string | undefined]>([
   expect(textIn(event(data))).toBe(text)
 })
 
+test('a delta is found by a search as it is by reading', () => {
+  const word = fc.constantFrom('delta', '"delta":"', '\\', '"', '{', '}', 'data: {', 'x', '\n', 'é')
+  const text = fc.array(word, { maxLength: 4 }).map(words => words.join(''))
+  const value = fc.oneof(text, fc.dictionary(fc.oneof(text, fc.constant('delta')), text, { maxKeys: 2 }))
+  const data = fc.dictionary(fc.oneof(text, fc.constant('delta')), value, { maxKeys: 4, noNullPrototype: true })
+  fc.assert(
+    fc.property(data, members => {
+      const json = JSON.stringify(members)
+      const type = 'response.output_text.delta'
+      // Without the blank it is not so plain, and is read.
+      const [searched, read] = ['data: ', 'data:'].map(field => textIn(Buffer.from(`event: ${type}\n${field}${json}\n\n`)))
+      expect(searched).toBe(read)
+    }),
+    { numRuns: 3_000 },
+  )
+})
+
 const usage = (fields: object, more: object = {}) => readAnswerBody(JSON.stringify({ ...more, usage: fields })).usage
 const none = {
   inputTokens: 0,

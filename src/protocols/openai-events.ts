@@ -2,7 +2,7 @@ import type { TextSpan } from './answer-text.ts'
 import { type Fields, isFields } from './json.ts'
 import { usageOf } from './openai-usage.ts'
 import { type AnswerError, type AnswerFacts, AnswerUnreadable } from './protocol.ts'
-import { namesToFind, scanObject } from './scan.ts'
+import { endOfString, namesToFind, scanObject } from './scan.ts'
 import { type Cut, cut } from './splice.ts'
 import { dataInPlace, typeOf } from './sse.ts'
 
@@ -43,11 +43,41 @@ export function sequenceOf(raw: Buffer): number | undefined {
  */
 export function deltaOf(raw: Buffer, type: string = typeOf(raw)): TextSpan | undefined {
   if (!type.endsWith('.delta') || type === 'response.audio.delta') return undefined
+  const quick = textOfDelta(raw)
+  if (quick !== undefined) return quick
   const { bytes, from } = dataInPlace(raw)
   const member = scanObject(bytes, deltaName, { from, membersMax: 1 })?.members[0]
   if (member === undefined || bytes[member.valueStart] !== 0x22) return undefined
   return { bytes, start: member.valueStart + 1, end: member.valueEnd - 1 }
 }
+
+/**
+ * The same by a search, without going through the members before it. Bytes that look like a name are one, unless a backslash stands
+ * before them; and it is a member of the data itself when the only brace before it is the data's own. Undefined when that is not so plain.
+ */
+function textOfDelta(raw: Buffer): TextSpan | undefined {
+  const at = raw.indexOf(deltaText)
+  if (at < 0 || raw[at - 1] === backslash) return undefined
+  const braceAt = raw.lastIndexOf(brace, at)
+  if (!isData(raw, braceAt)) return undefined
+  const start = at + deltaText.length
+  const end = endOfString(raw, start - 1)
+  return end < 0 ? undefined : { bytes: raw, start, end: end - 1 }
+}
+
+/** Whether the field's value begins there: "data: {", at the beginning of a line. */
+function isData(raw: Buffer, at: number): boolean {
+  const nameAt = at - dataField.length
+  if (nameAt > 0 && raw[nameAt - 1] !== lineFeed) return false
+  for (let i = 0; i < dataField.length; i++) if (raw[nameAt + i] !== dataField[i]) return false
+  return true
+}
+
+const deltaText = Buffer.from('"delta":"')
+const dataField = Buffer.from('data: ')
+const backslash = 0x5c
+const brace = 0x7b
+const lineFeed = 0x0a
 
 /** What a terminal event says of the answer, from the event's data: of its `response`, or of the error when the event is `error`. */
 export function readAnswer(data: string | Buffer): AnswerFacts {

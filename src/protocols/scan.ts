@@ -119,7 +119,7 @@ function afterBlanks(bytes: Buffer, from: number): number {
 const longStringBytes = 24
 
 /** `at` is the opening quote; the answer is the byte after the closing one, or −1. */
-function endOfString(bytes: Buffer, at: number): number {
+export function endOfString(bytes: Buffer, at: number): number {
   const { length } = bytes
   let plainSince = at + 1
   for (let i = at + 1; i < length; i++) {

@@ -216,3 +216,20 @@ test('an event over the bound is refused, wherever it is cut; one at the bound i
     expect(() => send(over)).toThrow(EventTooLarge)
   }
 })
+
+test('an event that begins like the one before is read to its end all the same', () => {
+  const told: string[] = []
+  const stream = [
+    'event: a\ndata: 1\n\n',
+    'event: a\ndata: 2\nevent: b\n\n', // The last line of a name counts.
+    'event: a\ndata: 3\n\n',
+    'event: a\n\n', // No data: nothing is dispatched.
+    'event: a\ndata: 4\rdata: 5\n\n',
+    'event: \ndata: {"type":"c"}\n\n',
+    'event: \ndata: {"type":"d"}\n\n',
+    'event: aa\ndata: 6\n\n',
+  ]
+  const reader = sseReader()
+  for (const event of stream) reader.push(Buffer.from(event), (raw, type) => told.push(`${type} ${dataOf(raw).replace('\n', '+')}`))
+  expect(told).toEqual(['a 1', 'b 2', 'a 3', 'a 4+5', 'c {"type":"c"}', 'd {"type":"d"}', 'aa 6'])
+})

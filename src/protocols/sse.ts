@@ -96,6 +96,10 @@ class Splitter implements SseReader {
   #openCr: 'none' | 'line' | 'event' = 'none'
   #toEvent: OnEvent = () => {}
   #toComment: OnComment = () => {}
+  #hasCr = false
+  /** How the last event began that had its type in its first line and its data in the second: most events are of the type of the one before. */
+  #opening: Buffer = nothing
+  #openingType = ''
 
   constructor(eventBytesMax: number, carry: GrowingBytes) {
     this.#eventBytesMax = eventBytesMax
@@ -135,6 +139,7 @@ class Splitter implements SseReader {
   #split(chunk: Buffer, at: number, start: number): number {
     let nextLf = chunk.indexOf(lf, at)
     let nextCr = chunk.indexOf(cr, at)
+    if (nextCr >= 0) this.#hasCr = true
     while (nextLf >= 0 || nextCr >= 0) {
       const isCr = nextCr >= 0 && (nextLf < 0 || nextCr < nextLf)
       const stop = isCr ? nextCr : nextLf
@@ -159,11 +164,32 @@ class Splitter implements SseReader {
   #give(tail: Buffer): void {
     if (this.#carry.length + tail.length > this.#eventBytesMax) throw new EventTooLarge(this.#eventBytesMax)
     const raw = this.#carry.length === 0 ? tail : this.#carry.take(tail)
+    if (this.#opensAsLast(raw)) return this.#toEvent(raw, this.#openingType)
     const type = typeIfEvent(raw)
-    if (type === undefined) this.#toComment(raw)
-    else this.#toEvent(raw, type)
+    if (type === undefined) return this.#toComment(raw)
+    this.#remember(raw, type)
+    this.#toEvent(raw, type)
+  }
+
+  /** Two lines, of which the first says the type of the last event, and nothing else. */
+  #opensAsLast(raw: Buffer): boolean {
+    const opening = this.#opening
+    const { length } = opening
+    if (length === 0 || this.#hasCr || raw.length < length) return false
+    for (let i = 0; i < length; i++) if (raw[i] !== opening[i]) return false
+    return raw.indexOf(lf, length) === raw.length - 2
+  }
+
+  #remember(raw: Buffer, type: string): void {
+    if (type === '' || type.length > openingTypeCharsMax) return
+    const opening = Buffer.from(`event: ${type}\ndata:`)
+    if (!raw.subarray(0, opening.length).equals(opening)) return
+    this.#opening = opening
+    this.#openingType = type
   }
 }
+
+const openingTypeCharsMax = 100
 
 /** Undefined when there is no data line: then the specification dispatches nothing. */
 function typeIfEvent(raw: Buffer): string | undefined {

@@ -5,6 +5,9 @@
  * Integers go in as bigint or whole number and come back as bigint, because money and counters must not be rounded.
  */
 export interface Database {
+  /** For what the shared subset cannot say: how a table is cut into partitions. Nobody else asks. */
+  readonly engine: Engine
+
   /** Reads now; sees every commit that was acknowledged before. For the data plane: small, indexed, prepared. */
   read(statement: Statement, values?: readonly Value[]): Promise<Row[]>
 
@@ -20,6 +23,8 @@ export interface Database {
 
   close(): Promise<void>
 }
+
+export type Engine = 'sqlite' | 'postgres'
 
 /** `synced` has reached the disk when acknowledged; `ordered` is lost with the machine's power, never alone. */
 export type Durability = 'synced' | 'ordered'

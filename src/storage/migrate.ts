@@ -5,7 +5,10 @@ import { type Database, script, statement } from './database.ts'
 export interface Migration {
   readonly number: number
   readonly name: string
+  /** In the subset that the engines share. */
   readonly sql: string
+  /** What a PostgreSQL server is told after it, in the same transaction: for what SQLite has not, and does not need. */
+  readonly postgres?: string
 }
 
 /**
@@ -21,10 +24,11 @@ export async function migrate(
   const applied = (await database.read(readRecord)).map(row => ({ number: Number(row.number), name: String(row.name) }))
   refuseUnknown(applied, migrations)
   const from = applied.length
-  for (const { number, name, sql } of migrations.slice(from)) {
+  for (const { number, name, sql, postgres } of migrations.slice(from)) {
+    const texts = postgres !== undefined && database.engine === 'postgres' ? [sql, postgres] : [sql]
     const steps = [
       { statement: record, values: [number, name, clock.nowMs()] },
-      { statement: script(sql), values: [] },
+      ...texts.map(text => ({ statement: script(text), values: [] })),
     ]
     await database.commit(steps, 'synced')
   }

@@ -40,6 +40,7 @@ export async function openPostgres(options: PostgresOptions): Promise<PostgresDa
   }
 
   return {
+    engine: 'postgres',
     read: async (statement, values = []) => onlyRows(await line.ask({ steps: [{ statement, values }], isWrite: false })),
     report,
     commit: steps => line.ask({ steps, isWrite: true }),

@@ -29,6 +29,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
   const settings = { journalMode: String(onlyRows(journal)[0]?.journal_mode), synchronous: Number(onlyRows(sync)[0]?.synchronous) }
 
   return {
+    engine: 'sqlite',
     settings,
     read: async (statement, values = []) => onlyRows(await books.ask(readLevel, [{ statement, values }])),
     report: async (statement, values = []) => onlyRows(await reports.ask(readLevel, [{ statement, values }])),

@@ -199,16 +199,15 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #readEvents(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#hasBegun) this.#timer.restart()
     try {
-      this.#reader.push(
-        chunk,
-        (raw, type) => this.#take(raw, type),
-        raw => this.#take(raw, undefined),
-      )
+      this.#reader.push(chunk, this.#takeEvent, this.#takeComment)
     } catch (error) {
       return this.#abortWith('stream_malformed', error)
     }
     if (this.#isPaused || (this.#hasBegun && this.#sink === undefined)) controller.pause()
   }
+
+  readonly #takeEvent = (raw: Buffer, type: string) => this.#take(raw, type)
+  readonly #takeComment = (raw: Buffer) => this.#take(raw, undefined)
 
   #take(raw: Buffer, type: string | undefined): void {
     if (this.#mode === 'over') return

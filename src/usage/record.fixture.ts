@@ -1,4 +1,4 @@
-import { type CallRow, noUsage } from './record.ts'
+import { type AttemptRow, type CallRow, noUsage } from './record.ts'
 
 export const startMs = Date.UTC(2026, 9, 1)
 
@@ -20,4 +20,10 @@ export function refusal(id: string): CallRow {
     },
     ...{ instructionsAdded: false, outputLoweredTo: null, repaired: null, upstreamRequestId: null, beganAtMs: startMs },
   }
+}
+
+/** One that answered, unless it is said otherwise. */
+export function attempt(callId: string, number: number, given: Partial<AttemptRow> = {}): AttemptRow {
+  const sent = { callId, number, accountId: 'a', model: 'm-1', beganAtMs: startMs, status: 200, fault: null }
+  return { ...sent, firstEventMs: 1, durationMs: 2, upstreamRequestId: 'req_1', answered: true, ...given }
 }

@@ -3,8 +3,8 @@ import { heldCall, manualClock, openBooks, userSteps } from '../ledger/books.fix
 import { openLedger } from '../ledger/ledger.ts'
 import { lateSettleSteps, type Settle, settleSteps } from '../ledger/steps.ts'
 import { openSqlite } from '../storage/sqlite.ts'
-import { refusal, startMs } from './record.fixture.ts'
-import { type AttemptRow, type CallRow, callSteps, noUsage } from './record.ts'
+import { attempt, refusal, startMs } from './record.fixture.ts'
+import { type CallRow, callSteps, noUsage } from './record.ts'
 import { callById, listCalls } from './report.ts'
 
 test('a call and its attempts come back as they were written', async () => {
@@ -121,9 +121,4 @@ async function openCall(database: Awaited<ReturnType<typeof openBooks>>['databas
   const settle: Settle = { callId: 'c', cost: 50n, atMs: startMs, funds, entryId: 'e' }
   const row: CallRow = { ...refusal('c'), ended: 'completed', fault: null, basis: 'reported', status: 200, held: 30n, cost: 50n }
   return { ledger, settle, row }
-}
-
-function attempt(callId: string, number: number, given: Partial<AttemptRow>): AttemptRow {
-  const sent = { callId, number, accountId: 'a', model: 'm-1', beganAtMs: startMs, status: 200, fault: null }
-  return { ...sent, firstEventMs: 1, durationMs: 2, upstreamRequestId: 'req_1', answered: true, ...given }
 }

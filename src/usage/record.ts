@@ -106,6 +106,11 @@ export function callSteps(row: CallRow, attempts: readonly AttemptRow[]): readon
   return [{ statement: insertCall, values: valuesOf(row) }, ...attempts.map(attemptStep)]
 }
 
+/** The same for a call whose whole cost was taken out of the hold that its row names, so that nothing is to be read. */
+export function paidCallSteps(row: CallRow, attempts: readonly AttemptRow[]): readonly Step[] {
+  return [{ statement: insertPaidCall, values: valuesOf(row).slice(0, callColumns.length) }, ...attempts.map(attemptStep)]
+}
+
 function attemptStep(attempt: AttemptRow): Step {
   const { callId, number, accountId, model, beganAtMs, status, fault, firstEventMs, durationMs, upstreamRequestId, answered } = attempt
   const firstEvent = firstEventMs === null ? null : Math.round(firstEventMs)
@@ -178,12 +183,20 @@ const replaced = [...callColumns, 'uncollected', 'uncollected_why']
   .filter(column => column !== 'id')
   .map(column => `${column} = excluded.${column}`)
 
-const insertCall = statement(`insert into calls (${callColumns.join(', ')}, uncollected, uncollected_why)
-  values (${callColumns.map((column, index) => (column === 'held' ? heldInAll : `$${index + 1}`)).join(', ')}, ${cost} - ${settled},
+function insertInto(values: string): string {
+  return `insert into calls (${callColumns.join(', ')}, uncollected, uncollected_why)
+  values (${values})
+  on conflict (id) do update set ${replaced.join(', ')}
+  where (calls.ended = 'gateway_died' and excluded.ended <> 'gateway_died') or (calls.basis = 'pending' and excluded.basis <> 'pending')`
+}
+
+const insertCall = statement(
+  insertInto(`${callColumns.map((column, index) => (column === 'held' ? heldInAll : `$${index + 1}`)).join(', ')}, ${cost} - ${settled},
     case when ${cost} = ${settled} then null
-      when (select state from holds where holds.id = $1) = 'settled_late' then 'hold_expired' else ${why} end)
-  on conflict (id) do update set ${replaced.join(', ')} 
-  where (calls.ended = 'gateway_died' and excluded.ended <> 'gateway_died') or (calls.basis = 'pending' and excluded.basis <> 'pending')`)
+      when (select state from holds where holds.id = $1) = 'settled_late' then 'hold_expired' else ${why} end`),
+)
+
+const insertPaidCall = statement(insertInto(`${callColumns.map((_, index) => `$${index + 1}`).join(', ')}, 0, null`))
 
 const insertAttempt = statement(`insert into attempts (call_id, number, account_id, model, began_at, status, fault,
     first_event_ms, duration_ms, upstream_request_id, answered)

@@ -1,5 +1,6 @@
 import type { Usage } from '../ledger/price.ts'
 import { type Refund, readRefund } from '../ledger/refund.ts'
+import { firstIdOf, idSlackMs } from '../lib/id.ts'
 import { type Database, type Row, statement, type Value } from '../storage/database.ts'
 import type { AttemptRow, Basis, CallRow, Ended, UncollectedWhy } from './record.ts'
 
@@ -100,8 +101,6 @@ export async function sumsByDay(
 }
 
 export const dayMs = 86_400_000
-/** A call's id is made within this of its beginning. */
-export const idSlackMs = 60_000
 
 const sumColumns = { user: 'user_id', key: 'key_id', account: 'account_id', model: 'served_model' } as const
 const sums = ['input_tokens', 'cached_tokens', 'output_tokens', 'cost', 'uncollected']
@@ -133,12 +132,6 @@ function conditions(all: readonly Condition[]): { readonly where: string; readon
     parts.push(sql.replace('?', `$${values.length}`))
   }
   return { where: parts.length === 0 ? '' : `where ${parts.join(' and ')}`, values }
-}
-
-/** Sorts before every UUIDv7 that was made at that moment or later. */
-export function firstIdOf(atMs: number): string {
-  const time = Math.floor(atMs).toString(16).padStart(12, '0')
-  return `${time.slice(0, 8)}-${time.slice(8)}`
 }
 
 function toCall(row: Row): Call {

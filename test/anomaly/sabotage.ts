@@ -97,6 +97,7 @@ function attemptsFailing(moment: Moment, { isNth }: Counter): Attempt {
 
 function fragileDatabase(real: Database, attempt: Attempt): Database {
   return {
+    engine: real.engine,
     read: (...asked) => attempt('read', () => real.read(...asked)),
     commit: (...asked) => attempt('commit', () => real.commit(...asked)),
     report: (...asked) => real.report(...asked),

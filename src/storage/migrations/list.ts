@@ -8,6 +8,7 @@ import { uncollectedWhy } from './0006-uncollected-why.ts'
 import { firstEventLimit } from './0007-first-event-limit.ts'
 import { organizations } from './0008-organizations.ts'
 import { background } from './0009-background.ts'
+import { retention } from './0010-retention.ts'
 
 /** Every change of the schema, in order. A new one is a file and a line here. */
 export const migrations: readonly Migration[] = [
@@ -20,4 +21,5 @@ export const migrations: readonly Migration[] = [
   firstEventLimit,
   organizations,
   background,
+  retention,
 ]

@@ -1,0 +1,65 @@
+import { median, shown } from './figures.ts'
+import type { Figures } from './measure.ts'
+import { valuesOf } from './report.ts'
+import type { Results } from './rounds.ts'
+
+/** One group of bars: a figure of everybody of whom it was read. */
+interface Panel {
+  readonly title: string
+  readonly scenario: string
+  readonly figure: keyof Figures
+  readonly added?: boolean
+}
+
+const panels: readonly Panel[] = [
+  { title: 'CPU µs per JSON call, 50 in flight (less is better)', scenario: 'json50', figure: 'cpuMicros' },
+  { title: 'JSON calls per second, 50 in flight, one core (more is better)', scenario: 'json50', figure: 'perSecond' },
+  { title: 'added latency ms, one call at a time, p50 (less is better)', scenario: 'one', figure: 'p50Ms', added: true },
+  { title: 'CPU µs per streamed event, 100 streams (less is better)', scenario: 'streams', figure: 'cpuMicros' },
+  { title: 'added ms to the first event, 100 streams, p99 (less is better)', scenario: 'streams', figure: 'firstP99Ms', added: true },
+  { title: 'memory MiB, 1,000 streams (less is better)', scenario: 'thousand', figure: 'memoryMiB' },
+]
+
+const width = 760
+const barsAt = 110
+const barsWidth = 520
+const rowHeight = 24
+const barHeight = 14
+const titleHeight = 34
+
+/** The same figures as the table's, as bars with their least and most. An SVG document that needs nothing else. */
+export function chartOf(results: Results, subjects: readonly string[], caption: string): string {
+  const drawn: string[] = []
+  let at = titleHeight
+  for (const panel of panels) {
+    const rows = subjects
+      .filter(name => name !== 'direct')
+      .map(name => ({ name, values: valuesOf(results, panel, name).filter(value => !Number.isNaN(value)) }))
+      .filter(({ values }) => values.length > 0)
+    if (rows.length === 0) continue
+    drawn.push(`<text x="10" y="${at + 14}" class="title">${panel.title}</text>`)
+    const most = Math.max(...rows.flatMap(({ values }) => values), 0)
+    drawn.push(...rows.map(({ name, values }, row) => bar(name, values, { top: at + titleHeight + row * rowHeight - 8, most })))
+    at += titleHeight + rows.length * rowHeight + 10
+  }
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${at}" font-family="sans-serif" font-size="13">
+<style>.title{font-weight:bold}.bar{fill:#9db4c8}.headgate{fill:#1f6f8b}.spread{stroke:#333;stroke-width:1.5}</style>
+<rect width="${width}" height="${at}" fill="#fff"/>
+<text x="10" y="20" fill="#555">${caption}</text>
+${drawn.join('\n')}
+</svg>
+`
+}
+
+function bar(name: string, values: readonly number[], { top, most }: { readonly top: number; readonly most: number }): string {
+  const lengthOf = (value: number) => (most <= 0 ? 0 : (Math.max(value, 0) / most) * barsWidth)
+  const middle = top + barHeight / 2
+  const [least, greatest] = [Math.min(...values), Math.max(...values)].map(value => (barsAt + lengthOf(value)).toFixed(1))
+  const kind = name === 'headgate' ? 'headgate' : 'bar'
+  return [
+    `<text x="${barsAt - 8}" y="${top + barHeight - 3}" text-anchor="end">${name}</text>`,
+    `<rect x="${barsAt}" y="${top}" width="${lengthOf(median(values)).toFixed(1)}" height="${barHeight}" class="${kind}"/>`,
+    `<line x1="${least}" x2="${greatest}" y1="${middle}" y2="${middle}" class="spread"/>`,
+    `<text x="${barsAt + barsWidth + 12}" y="${top + barHeight - 3}">${shown(median(values))}</text>`,
+  ].join('')
+}

@@ -1,0 +1,156 @@
+import { Worker } from 'node:worker_threads'
+import { type Lane, openLane } from './lane.ts'
+import type { Heard } from './reader.ts'
+
+/** Where the load goes, and what it is. */
+export interface Load {
+  readonly port: number
+  /** Whole requests, of several keys, sent in turn. */
+  readonly requests: readonly Buffer[]
+  /** Why an answer is wrong, in a few words; undefined when it is right. A wrong answer ends the run. */
+  readonly wrong: (heard: Heard) => string | undefined
+  /** Told of every right answer, and how long it took from when it was due. */
+  readonly told?: (heard: Heard, tookMs: number) => void
+}
+
+/** What a load was answered. Times in milliseconds. */
+export interface Answered {
+  readonly calls: number
+  readonly events: number
+  readonly seconds: number
+  /** From when a call was due until its answer was whole. */
+  readonly tookMs: readonly number[]
+  /** From when a stream was due until its first event. */
+  readonly firstEventMs: readonly number[]
+  /** Between two events of a stream. */
+  readonly longestSilenceMs: number
+}
+
+/** Thrown for the first answer that is not right. */
+export class WrongAnswer extends Error {
+  override readonly name = 'WrongAnswer'
+}
+
+/** Closed loop: so many calls at a time, each followed by the next, until the time is over and the last answer whole. */
+export async function keepInFlight(load: Load, inFlight: number, ms: number): Promise<Answered> {
+  using lanes = await openLanes(load.port, inFlight)
+  const tally = newTally(load)
+  const untilMs = performance.now() + ms
+  await Promise.all(
+    lanes.all.map(async lane => {
+      while (performance.now() < untilMs) await tally.call(lane, performance.now())
+    }),
+  )
+  return tally.answered()
+}
+
+/** So many calls at once, and no more. */
+export async function allAtOnce(load: Load, count: number): Promise<Answered> {
+  using lanes = await openLanes(load.port, count)
+  const tally = newTally(load)
+  const dueMs = performance.now()
+  await Promise.all(lanes.all.map(lane => tally.call(lane, dueMs)))
+  return tally.answered()
+}
+
+/** When calls of an open loop are due. */
+export interface Arrivals {
+  readonly perSecond: number
+  readonly ms: number
+  /** Calls that are due before are made, and not counted: until it is as full as it will be. */
+  readonly countedFromMs?: number
+  /** Connections. A call that finds none free waits for one, and its time runs. */
+  readonly lanes: number
+  /** From 0 to below 1; arrivals are as random as those of many people who do not know of each other (Poisson). */
+  readonly chance: () => number
+}
+
+/** Open loop: calls come when they are due, whatever became of those before, so that a queue at the gateway is not hidden. */
+export async function arrive(load: Load, arrivals: Arrivals): Promise<Answered> {
+  using lanes = await openLanes(load.port, arrivals.lanes)
+  const tally = newTally(load, arrivals.countedFromMs)
+  const due = newQueue()
+  const pacer = new Worker(new URL('./pacer.ts', import.meta.url), { workerData: { dueMs: dueTimes(arrivals) } })
+  pacer.on('message', (atMs: number) => due.add(atMs - performance.timeOrigin))
+  pacer.on('exit', due.end)
+  try {
+    await Promise.all(
+      lanes.all.map(async lane => {
+        for (let dueMs = await due.take(); dueMs !== undefined; dueMs = await due.take()) await tally.call(lane, dueMs)
+      }),
+    )
+  } finally {
+    await pacer.terminate()
+  }
+  return tally.answered()
+}
+
+/** Due times, each for one taker; the taker that came last is served first, so that few connections carry a small load. */
+function newQueue() {
+  const waiting: number[] = []
+  const takers: ((dueMs: number | undefined) => void)[] = []
+  let isOver = false
+  return {
+    add(dueMs: number): void {
+      const taker = takers.pop()
+      if (taker === undefined) waiting.push(dueMs)
+      else taker(dueMs)
+    },
+    take(): Promise<number | undefined> {
+      const dueMs = waiting.shift()
+      if (dueMs !== undefined || isOver) return Promise.resolve(dueMs)
+      return new Promise(resolve => takers.push(resolve))
+    },
+    end(): void {
+      isOver = true
+      for (const taker of takers.splice(0)) taker(undefined)
+    },
+  }
+}
+
+/** Time enough for the pacer to be there. */
+const leadMs = 100
+
+function dueTimes({ perSecond, ms, chance }: Arrivals): Float64Array {
+  const beginMs = performance.timeOrigin + performance.now() + leadMs
+  const due: number[] = []
+  for (let at = 0; at < ms; at += (-Math.log(1 - chance()) * 1000) / perSecond) due.push(beginMs + at)
+  return Float64Array.from(due)
+}
+
+async function openLanes(port: number, count: number): Promise<Disposable & { readonly all: readonly Lane[] }> {
+  const all = await Promise.all(Array.from({ length: count }, () => openLane(port)))
+  return { all, [Symbol.dispose]: () => all.forEach(lane => void lane.close()) }
+}
+
+/** Counts what is answered, and lets nothing pass that is wrong. */
+function newTally({ requests, wrong, told }: Load, countedFromMs = 0) {
+  const tookMs: number[] = []
+  const firstEventMs: number[] = []
+  const startedMs = performance.now()
+  let sent = 0
+  let events = 0
+  let longestSilenceMs = 0
+  return {
+    async call(lane: Lane, dueMs: number): Promise<void> {
+      const heard = await lane.call(requests[(sent += 1) % requests.length]!)
+      const why = wrong(heard)
+      if (why !== undefined) throw new WrongAnswer(`${why}: ${shownWrong(heard)}`)
+      const took = performance.now() - dueMs
+      told?.(heard, took)
+      events += heard.events
+      longestSilenceMs = Math.max(longestSilenceMs, heard.longestSilenceMs)
+      if (dueMs - startedMs < countedFromMs) return
+      tookMs.push(took)
+      if (heard.events > 0) firstEventMs.push(heard.firstEventMs - dueMs)
+    },
+    answered: (): Answered => ({
+      ...{ calls: sent, events, seconds: (performance.now() - startedMs) / 1000 },
+      ...{ tookMs, firstEventMs, longestSilenceMs },
+    }),
+  }
+}
+
+function shownWrong({ status, bytes, events, tail }: Heard): string {
+  return `status ${status}, ${bytes} bytes, ${events} events, ending in ${tail.toString().slice(-300)}`
+}

@@ -1,0 +1,115 @@
+/** What one answer was, as far as it has come. */
+export interface Heard {
+  status: number
+  /** Of the body, without its framing. */
+  bytes: number
+  events: number
+  firstEventMs: number
+  /** The longest time between two events of a stream. */
+  longestSilenceMs: number
+  /** The last bytes of the body. */
+  tail: Buffer
+  /** The other side said that it closes the connection after this answer. */
+  closes: boolean
+}
+
+const blankLine = Buffer.from('\r\n\r\n')
+const eventEnd = Buffer.from('\n\n')
+const nothing = Buffer.alloc(0)
+const newline = 10
+const tailBytes = 4096
+
+type Reading = 'head' | 'length' | 'chunkSize' | 'chunk' | 'chunkEnd' | 'lastLine' | 'whole'
+
+/**
+ * Reads HTTP/1.1 answers of one connection, one after another: as much as this benchmark needs and no more, because what the
+ * loader costs is not the gateway's.
+ */
+export class Reader {
+  heard = unheard()
+  #reading: Reading = 'head'
+  #unread: Buffer = nothing
+  #left = 0
+  #lastEventMs = 0
+  #endedInNewline = false
+
+  /** Takes what the socket brought; true when the answer is whole. */
+  push(chunk: Buffer, nowMs: number): boolean {
+    const bytes = this.#unread.length === 0 ? chunk : Buffer.concat([this.#unread, chunk])
+    let at = 0
+    while (at < bytes.length && this.#reading !== 'whole') {
+      const read = this.#step(at === 0 ? bytes : bytes.subarray(at), nowMs)
+      if (read === 0) break
+      at += read
+    }
+    this.#unread = at === bytes.length ? nothing : bytes.subarray(at)
+    return this.#reading === 'whole'
+  }
+
+  /** Makes ready for the next answer. */
+  reset(): void {
+    this.heard = unheard()
+    this.#reading = 'head'
+    this.#endedInNewline = false
+  }
+
+  /** How many bytes it could use; 0 when it must have more. */
+  #step(bytes: Buffer, nowMs: number): number {
+    if (this.#reading === 'head') return this.#head(bytes)
+    if (this.#reading === 'length' || this.#reading === 'chunk') return this.#body(bytes, nowMs)
+    const end = bytes.indexOf(newline)
+    if (end === -1) return 0
+    if (this.#reading === 'lastLine') this.#reading = 'whole'
+    else if (this.#reading === 'chunkEnd') this.#reading = 'chunkSize'
+    else {
+      this.#left = Number.parseInt(bytes.toString('latin1', 0, end), 16)
+      this.#reading = this.#left === 0 ? 'lastLine' : 'chunk'
+    }
+    return end + 1
+  }
+
+  #head(bytes: Buffer): number {
+    const end = bytes.indexOf(blankLine)
+    if (end === -1) return 0
+    const head = bytes.toString('latin1', 0, end + 2)
+    this.heard.status = Number(head.slice(9, 12))
+    this.heard.closes = /\r\nconnection: *close\r/i.test(head)
+    const length = /\r\ncontent-length: *(\d+)\r/i.exec(head)?.[1]
+    this.#left = Number(length)
+    this.#reading = length === undefined ? 'chunkSize' : this.#left === 0 ? 'whole' : 'length'
+    return end + blankLine.length
+  }
+
+  #body(bytes: Buffer, nowMs: number): number {
+    const part = bytes.length <= this.#left ? bytes : bytes.subarray(0, this.#left)
+    this.#left -= part.length
+    this.#hear(part, nowMs)
+    if (this.#left === 0) this.#reading = this.#reading === 'length' ? 'whole' : 'chunkEnd'
+    return part.length
+  }
+
+  #hear(part: Buffer, nowMs: number): void {
+    const { heard } = this
+    heard.bytes += part.length
+    heard.tail = part.length >= tailBytes || heard.tail.length === 0 ? part : Buffer.concat([heard.tail, part]).subarray(-tailBytes)
+    const events = this.#eventsIn(part)
+    if (events === 0) return
+    if (heard.events === 0) heard.firstEventMs = nowMs
+    else heard.longestSilenceMs = Math.max(heard.longestSilenceMs, nowMs - this.#lastEventMs)
+    heard.events += events
+    this.#lastEventMs = nowMs
+  }
+
+  /** An event ends in a blank line, and what brings it may be cut in the middle of that. */
+  #eventsIn(part: Buffer): number {
+    let events = this.#endedInNewline && part[0] === newline ? 1 : 0
+    let at = part.indexOf(eventEnd, events)
+    for (; at !== -1; at = part.indexOf(eventEnd, at + eventEnd.length)) events += 1
+    this.#endedInNewline = part.at(-1) === newline && !(part.at(-2) === newline)
+    return events
+  }
+}
+
+function unheard(): Heard {
+  return { status: 0, bytes: 0, events: 0, firstEventMs: 0, longestSilenceMs: 0, tail: nothing, closes: false }
+}
