@@ -123,7 +123,7 @@ function writeHistory(path: string, { rows }: Pick<Sizes, 'rows'>, progress: (li
   const books = new DatabaseSync(path)
   try {
     // What is half made is thrown away, so that nothing has to be undone or durable.
-    books.exec('pragma journal_mode = off; pragma synchronous = off; pragma locking_mode = exclusive; pragma cache_size = -1000000')
+    books.exec('pragma journal_mode = memory; pragma synchronous = off; pragma locking_mode = exclusive; pragma cache_size = -1000000')
     books.exec('pragma threads = 2')
     books.exec(numberedSql)
     const indexes = books.prepare(indexesOfHistory).all() as { name: string; sql: string }[]
@@ -145,7 +145,7 @@ function writeHistory(path: string, { rows }: Pick<Sizes, 'rows'>, progress: (li
       books.exec(sql)
       progress(`index ${name}`)
     }
-    books.exec('drop table seed_keys; drop table seed_accounts; pragma journal_mode = wal')
+    books.exec('drop table seed_keys; drop table seed_accounts; drop table seed_charged; pragma journal_mode = wal')
   } finally {
     books.close()
   }
@@ -159,6 +159,7 @@ const numberedSql = `
   insert into seed_keys select row_number() over (order by id) - 1, id, user_id from keys;
   create table seed_accounts (n integer primary key, id text);
   insert into seed_accounts select row_number() over (order by id) - 1, id from accounts;
+  create table seed_charged (wallet_id text primary key, amount integer);
 `
 
 /** Of thirty calls one was refused, and of fifty one was answered by the second account that was asked. */
@@ -192,13 +193,15 @@ const historySql = [
   `insert into entries (wallet_id, id, kind, reference, amount, created_at)
   select user_id, substr(id, 1, 24) || 'e' || substr(id, 26), 'charge', id, -cost, began_at + duration_ms
     from calls where id > $after and cost > 0 order by id`,
+  `insert into seed_charged select user_id, sum(cost) from calls where id > $after group by user_id
+    on conflict (wallet_id) do update set amount = amount + excluded.amount`,
 ]
 
 /** What was charged came from a credit before, and everybody has much left. */
 const moneySql = `
   insert into entries (wallet_id, id, kind, reference, amount, reason, author, created_at)
-  select wallets.id, 'credit ' || wallets.id, 'credit', 'seed ' || wallets.id, ${left} - coalesce(charged.amount, 0), 'seed', 'bench', created_at
+  select wallets.id, 'credit ' || wallets.id, 'credit', 'seed ' || wallets.id, ${left} + coalesce(amount, 0), 'seed', 'bench', created_at
     from wallets join users on users.id = wallets.user_id
-    left join (select wallet_id, sum(amount) as amount from entries group by wallet_id) as charged on charged.wallet_id = wallets.id;
+    left join seed_charged on wallet_id = wallets.id;
   update wallets set balance = ${left};
 `
