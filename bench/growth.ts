@@ -21,13 +21,14 @@ import { freePort, type Program, startProgram } from './subjects/program.ts'
 const options = {
   folder: { type: 'string' },
   rounds: { type: 'string', default: '7' },
+  active: { type: 'string', default: '16' },
   checked: { type: 'boolean', default: false },
 } as const
 
-const warmUpMs = 4_000
+const warmUpMs = 6_000
 const inFlight = 50
-/** As many as a small bench has. */
-const few = { rows: 1_000, keys: 100, users: 50, accounts: 4 }
+/** Beside those who call. */
+const few = { rows: 1_000, accounts: 4 }
 const ask = { stream: false }
 const scenario: Scenario = {
   name: 'json50',
@@ -55,15 +56,21 @@ try {
   process.exitCode = 1
 }
 
-async function run({ folder, rounds, checked }: ReturnType<typeof parseArgs<{ options: typeof options }>>['values']): Promise<void> {
+async function run({
+  folder,
+  rounds,
+  active,
+  checked,
+}: ReturnType<typeof parseArgs<{ options: typeof options }>>['values']): Promise<void> {
   if (folder === undefined || !existsSync(join(folder, 'headgate.db')))
     throw new Error('it takes --folder, a data folder that bench:seed has made: npm run bench:seed -- --folder X')
   if (!/^[1-9]\d?$/.test(rounds)) throw new Error(`--rounds is ${rounds}; it takes a whole number from 1 to 99`)
+  if (!/^[1-9]\d{0,2}$/.test(active)) throw new Error(`--active is ${active}; it takes a whole number from 1 to 999`)
   pinMyself()
   const machine = `${cpus().length} cores of ${cpus()[0]?.model}, Linux ${release()}, Node ${process.version}, ${fileSystemOf(folder)}`
   const scratch = mkdtempSync(join(tmpdir(), 'headgate-bench-'))
   try {
-    await compare(folder, scratch, { rounds: Number(rounds), machine })
+    await compare(folder, scratch, { rounds: Number(rounds), active: Number(active), machine })
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
@@ -75,29 +82,33 @@ async function run({ folder, rounds, checked }: ReturnType<typeof parseArgs<{ op
   console.log('every sum of the grown books was reckoned anew, and is right')
 }
 
-async function compare(folder: string, scratch: string, { rounds, machine }: { rounds: number; machine: string }): Promise<void> {
+async function compare(
+  folder: string,
+  scratch: string,
+  { rounds, active, machine }: { rounds: number; active: number; machine: string },
+): Promise<void> {
   await using scope = new AsyncDisposableStack()
   const answers = await prepareAnswers()
   const upstreamPort = await freePort()
   const words = [process.execPath, join(import.meta.dirname, 'upstream.ts'), String(upstreamPort)]
   const upstream = scope.use(await startProgram({ core: loadCore, words, log: join(scratch, 'upstream.log') }, upstreamPort))
-  await seed(join(scratch, 'empty'), few, () => {})
+  await seed(join(scratch, 'empty'), { ...few, users: active, keys: active }, () => {})
   const sides: Side[] = []
   for (const [name, at] of [['empty', join(scratch, 'empty')] as const, ['grown', folder] as const])
-    sides.push(scope.use(await start(name, at, upstreamPort)))
+    sides.push(scope.use(await start(name, at, { upstreamPort, active })))
   const figures = new Map(sides.map(({ name }) => [name, [] as Figures[]]))
-  for (const side of sides) await keepInFlight(loadOf(ask, side.program && runningOf(side), answers), inFlight, warmUpMs)
+  for (const side of sides) await keepInFlight(loadOf(ask, runningOf(side), answers), inFlight, warmUpMs)
   const loads: number[] = []
   for (let round = 0; round < rounds; round += 1) {
     loads.push(loadavg()[0]!)
     for (const side of sides) figures.get(side.name)!.push(await measureOne(side, upstream.pid, answers))
   }
   console.log(`${machine}; load average ${shown(Math.min(...loads))} to ${shown(Math.max(...loads))}`)
-  console.log(`medians of ${rounds} rounds of a second, in turns; CPU of the whole gateway, per call\n`)
+  console.log(`medians of ${rounds} rounds of a second, in turns, ${active} people calling; CPU of the whole gateway, per call\n`)
   console.log(report(sides, figures))
 }
 
-async function start(name: string, folder: string, upstreamPort: number): Promise<Side> {
+async function start(name: string, folder: string, { upstreamPort, active }: { upstreamPort: number; active: number }): Promise<Side> {
   pointAt(folder, upstreamPort)
   const port = await freePort()
   const env = { HEADGATE_LISTEN: `127.0.0.1:${port}`, HEADGATE_DATA: folder, HEADGATE_STOP_NOTICE_MS: '0' }
@@ -105,7 +116,9 @@ async function start(name: string, folder: string, upstreamPort: number): Promis
   const beganMs = performance.now()
   const program = await startProgram({ core: gatewayCore, words, env, log: join(folder, 'serve.log') }, port)
   const startedMs = performance.now() - beganMs
-  const callers = secretsOf(folder).map(key => ({ key }))
+  const callers = secretsOf(folder)
+    .slice(0, active)
+    .map(key => ({ key }))
   const startMiB = memoryMiB([program.pid])
   return { name, folder, program, port, callers, startedMs, startMiB, [Symbol.asyncDispose]: () => program.stop() }
 }
