@@ -16,8 +16,9 @@ export async function receive(req: IncomingMessage, res: ServerResponse, parts: 
   const atMs = performance.now()
   const key = keyOf(req)
   const { body, isWhole } = await readBody(req)
+  const attempt = { key, path, method, headers: req.headers, body, isWhole, atMs, endedMs: isWhole ? undefined : performance.now() }
   if (parts.record) {
-    parts.attempts.push({ key, path, method, headers: req.headers, body, isWhole, atMs })
+    parts.attempts.push(attempt)
     parts.watch.changed()
   }
   if (!isWhole) return
@@ -27,6 +28,8 @@ export async function receive(req: IncomingMessage, res: ServerResponse, parts: 
     // Nested so deep that no reader can follow: nothing that can be read.
     if (!(error instanceof RangeError) || res.headersSent) throw error
     sendValue(res, 400, { error: notJson().error })
+  } finally {
+    attempt.endedMs = performance.now()
   }
 }
 

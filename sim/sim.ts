@@ -67,6 +67,8 @@ export interface Attempt {
   readonly isWhole: boolean
   /** When its headers were read, by `performance.now()`. */
   readonly atMs: number
+  /** When its answer had ended, or nobody was there for it any more; undefined while it runs. Not of messages over a WebSocket. */
+  readonly endedMs?: number | undefined
 }
 
 /** Throws what `listen` says when the port is taken, and a sentence for a price that cannot be read. */

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { Settings } from './config/settings.ts'
+import type { LeaseTime } from './ledger/ledger.ts'
 import type { Database } from './storage/database.ts'
 import { migrate } from './storage/migrate.ts'
 import { migrations } from './storage/migrations/list.ts'
@@ -11,28 +12,35 @@ export type EngineSettings = Pick<Settings, 'data' | 'databaseUrl' | 'databaseCo
 /** What was done to the schema: the number of the last migration before and after. */
 export type Migrated = Awaited<ReturnType<typeof migrate>>
 
+export interface Engine {
+  readonly database: Database
+  readonly migrated: Migrated
+  /** The one clock of all who share these books; undefined when nobody else can have them. */
+  readonly sharedTime: LeaseTime | undefined
+}
+
 /**
  * The books with the newest schema: on the server that the settings name, else in the data folder. Gateways that share a server bring the
  * schema forward one at a time. Rejects with a sentence for the operator.
  */
-export async function openEngine(settings: EngineSettings): Promise<{ readonly database: Database; readonly migrated: Migrated }> {
+export async function openEngine(settings: EngineSettings): Promise<Engine> {
   const opened = settings.databaseUrl === null ? await openFile(settings) : await openServer(settings, settings.databaseUrl)
   try {
-    return { database: opened.database, migrated: await opened.alone(() => migrate(opened.database, migrations)) }
+    const migrated = await opened.alone(() => migrate(opened.database, migrations))
+    return { database: opened.database, migrated, sharedTime: opened.sharedTime }
   } catch (error) {
     await opened.database.close()
     throw error
   }
 }
 
-interface Opened {
-  readonly database: Database
+interface Opened extends Pick<Engine, 'database' | 'sharedTime'> {
   alone<T>(act: () => Promise<T>): Promise<T>
 }
 
 /** Its folder is locked, so whoever is here is alone. */
 async function openFile({ data }: EngineSettings): Promise<Opened> {
-  return { database: await openSqlite(join(data, 'headgate.db')), alone: act => act() }
+  return { database: await openSqlite(join(data, 'headgate.db')), sharedTime: undefined, alone: act => act() }
 }
 
 /** The driver is loaded only by those who have a server. */
@@ -43,5 +51,5 @@ async function openServer(settings: EngineSettings, url: string): Promise<Opened
   const { openPostgres } = await import('./storage/postgres.ts')
   const { databaseConnections: connections, databaseStatementTimeoutMs: statementTimeoutMs } = settings
   const database = await openPostgres({ url, connections, statementTimeoutMs })
-  return { database, alone: act => database.alone(act) }
+  return { database, sharedTime: () => database.nowMs(), alone: act => database.alone(act) }
 }

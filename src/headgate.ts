@@ -5,6 +5,8 @@ import type { Settings } from './config/settings.ts'
 import type { Coordinator, LinesNow } from './coordination/coordinator.ts'
 import { openOwners } from './directory/owners.ts'
 import { openSeal, readSecretKey } from './directory/seal.ts'
+import { checkSecretKey } from './directory/secret-check.ts'
+import { shareDirectory } from './directory/shared.ts'
 import { openDirectory } from './directory/snapshot.ts'
 import { openEngine } from './engines.ts'
 import { AtOnce } from './gateway/at-once.ts'
@@ -18,7 +20,7 @@ import { openGlance } from './gateway/glance.ts'
 import { keepLease } from './gateway/lease.ts'
 import { openServer, type Serving } from './gateway/serve.ts'
 import { stopServing } from './gateway/stop.ts'
-import { announcing, type InFlight, openInFlight } from './in-flight.ts'
+import { type InFlight, openInFlight } from './in-flight.ts'
 import { openLedger } from './ledger/ledger.ts'
 import { type Owed, openOwed } from './ledger/owed.ts'
 import { blockListOf } from './lib/address.ts'
@@ -26,14 +28,16 @@ import { type Clock, systemClock } from './lib/clock.ts'
 import { newId } from './lib/id.ts'
 import type { Log } from './lib/log.ts'
 import { openMetrics } from './lib/metrics.ts'
+import { type Nodes, openNodes } from './nodes.ts'
 import { openTokenCounter, type TokenCounterOptions } from './protocols/count-in-worker.ts'
 import { openCallReader } from './protocols/read-in-worker.ts'
 import { type Database, statement } from './storage/database.ts'
 import { lockFolder } from './storage/lock.ts'
 import { openEgress } from './upstreams/egress.ts'
 import { openOwnUsage } from './usage/own.ts'
-import { readPending } from './usage/pending.ts'
+import { openPending } from './usage/pending.ts'
 import { openRecorder } from './usage/refusals.ts'
+import { openRetention } from './usage/retention.ts'
 
 /** A gateway that serves. */
 export interface Headgate {
@@ -52,8 +56,7 @@ export interface AdminNeeds {
   readonly database: Database
   readonly gateway: Gateway
   readonly seal: ReturnType<typeof openSeal>
-  /** Calls being handled, and of these the ones in their user's line. */
-  readonly calls: { readonly running: () => number; readonly waiting: () => number }
+  readonly nodes: Nodes
 }
 
 /** What is done to the books before anybody reads them, and what tests put in another one's place. */
@@ -74,27 +77,21 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   await using scope = new AsyncDisposableStack()
   const closing = new AbortController()
   const opened = await openParts(settings, log, adapters, scope)
-  const { database, inFlight, seal, parts } = opened
+  const { database, sharedTime, inFlight, seal, parts } = opened
   const gateway: Gateway = {
     ...parts,
     closing: closing.signal,
     drain: openDrain(settings, parts.clock, () => gateway),
     background: openBackground(settings, parts.clock, () => gateway),
   }
-  scope.use(await keepLease(gateway, settings))
-  scope.defer(() => gateway.background.close())
-  gateway.background.resume(await readPending(database)) // After the journal, which may have the end of some.
-
   let isStopping = false
-  const needs = {
-    database,
-    gateway,
-    seal,
-    calls: { running: () => serving.count, waiting: () => inFlight.coordinator.linesNow().callersWaiting },
-  }
+  const nodes = openNodes(gateway, { running: () => serving.count, waiting: () => inFlight.coordinator.linesNow().callersWaiting })
   const notReady = () => reasonsNotReady(database, gateway, isStopping)
   const troubles = () => (inFlight.isAlone() ? [aloneSaid(inFlight)] : [])
-  const serving = openServer(gateway, { admin: openAdmin(needs), notReady, troubles }, settings)
+  const serving = openServer(gateway, { admin: openAdmin({ database, gateway, seal, nodes }), notReady, troubles }, settings)
+  scope.use(await keepLease(gateway, settings, { about: nodes.about, isAlone: sharedTime === undefined }))
+  scope.defer(() => gateway.background.close())
+  scope.use(openRetention({ database, ...parts }, settings))
   watch(gateway, inFlight, serving)
   const url = await listen(serving, settings.listen, log)
   const rest = scope.move()
@@ -114,7 +111,7 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
 async function openParts(settings: Settings, log: Log, adapters: Adapters, scope: AsyncDisposableStack) {
   const { clock = systemClock, chance = Math.random } = adapters
   scope.use(await lockFolder(settings.data))
-  const { database: opened } = await openEngine(settings)
+  const { database: opened, sharedTime } = await openEngine(settings)
   scope.defer(() => opened.close())
   const database = adapters.wrapDatabase?.(opened) ?? opened
   await adapters.prepareBooks?.(database, clock, log)
@@ -136,6 +133,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   const inFlight = scope.use(await openInFlight({ settings, leaseId, clock, log, metrics }))
   const coordinator = adapters.wrapCoordinator?.(inFlight.coordinator) ?? inFlight.coordinator
   const directory = await openDirectory(database, seal, clock, { unknownKeyMs: settings.unknownKeyMs })
+  await checkSecretKey(database, seal) // Only now: a key by which no account opens must not become that of the books.
   const egress = openEgress(settings)
   scope.defer(() => egress.close())
   const reader = openCallReader()
@@ -147,13 +145,14 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     settings,
     clock,
     chance,
-    directory: scope.use(announcing(directory, coordinator)),
+    directory: scope.use(shareDirectory(directory, coordinator, clock)),
     owners: openOwners(database),
     coordinator,
-    ledger: openLedger(database, clock),
+    ledger: openLedger(database, clock, sharedTime),
     glance: openGlance(clock),
     books,
     ownUsage: openOwnUsage(database),
+    pending: openPending(database),
     recorder: scope.use(openRecorder(database, clock)),
     egress,
     bodies: new BodyBudget(settings.bodiesBytesMax),
@@ -167,7 +166,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     trustedProxies: settings.trustedProxies.length === 0 ? undefined : blockListOf(settings.trustedProxies),
     leaseId,
   }
-  return { database, inFlight, seal, parts }
+  return { database, sharedTime, inFlight, seal, parts }
 }
 
 function watch(gateway: Gateway, { coordinator, isAlone, nodes }: InFlight, { sockets }: Serving): void {

@@ -2,7 +2,6 @@ import type { Settings } from './config/settings.ts'
 import type { Coordinator, LinesNow } from './coordination/coordinator.ts'
 import { inMemory } from './coordination/memory.ts'
 import type { RedisChange } from './coordination/redis.ts'
-import type { Directory } from './directory/snapshot.ts'
 import type { Clock } from './lib/clock.ts'
 import type { Log } from './lib/log.ts'
 import type { Metrics } from './lib/metrics.ts'
@@ -47,19 +46,6 @@ export async function openInFlight({ settings, leaseId, clock, log, metrics }: I
     isAlone: () => redis.isAlone,
     nodes: () => redis.nodes,
     [Symbol.asyncDispose]: () => redis[Symbol.asyncDispose](),
-  }
-}
-
-/** The directory, whose changes the other gateways hear of, and which hears of theirs. */
-export function announcing(directory: Directory, coordinator: Coordinator): Directory & Disposable {
-  const listening = coordinator.onAnnounced(() => directory.refresh())
-  return {
-    ...directory,
-    async refresh() {
-      // The others first: should this gateway die while it reads, they know.
-      await Promise.all([coordinator.announce(), directory.refresh()])
-    },
-    [Symbol.dispose]: () => listening[Symbol.dispose](),
   }
 }
 

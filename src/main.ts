@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import { openAdmin } from './admin/api.ts'
@@ -8,6 +7,7 @@ import { giveFirstPrices } from './directory/first-prices.ts'
 import { type Headgate, type OpenAdmin, openHeadgate } from './headgate.ts'
 import { openLog } from './lib/log.ts'
 import { openPool } from './pool.ts'
+import { version } from './version.ts'
 
 /** A gateway with its control plane. */
 export interface Served extends Headgate {
@@ -18,13 +18,12 @@ export interface Served extends Headgate {
 export async function open({ settings }: Config): Promise<Served> {
   surviveBrokenPipes()
   const log = openLog(settings.logLevel)
-  const version = versionOf()
   let adminToken = ''
-  const admin: OpenAdmin = ({ database, gateway, seal, calls }) => {
+  const admin: OpenAdmin = ({ database, gateway, seal, nodes }) => {
     const { directory, ledger, clock } = gateway
     const { token } = readAdminToken({ adminTokenText: settings.adminToken, folder: settings.data })
     adminToken = token
-    const pool = openPool(gateway, calls, version)
+    const pool = openPool(gateway, nodes)
     const wrote = (line: object) => log.info(line, 'admin')
     const failed = (error: Error, where: string) => log.error({ err: error, where }, 'the admin API failed')
     const api = openAdmin({ database, directory, ledger, seal, clock, pool, token, version, log: { wrote, failed } })
@@ -77,19 +76,6 @@ function surviveBrokenPipes(): void {
     stream.removeAllListeners('error')
     stream.on('error', () => {})
   }
-}
-
-/** Beside `src` in the source tree, two folders up in the published package. */
-function versionOf(): string {
-  for (const path of ['../package.json', '../../package.json']) {
-    try {
-      const description: { version?: string } = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8'))
-      if (description.version !== undefined) return description.version
-    } catch {
-      // Not there: the other place, then.
-    }
-  }
-  return 'unknown'
 }
 
 function firstSteps({ settings, sources }: Config, url: string): string {

@@ -130,7 +130,7 @@ async function populate(
   const accounts = (options.accounts ?? [{}]).map((draft, i) =>
     makeAccount({ ...accountDraft(i, sim.url, group.entity.id), ...draft }, seal, clock.nowMs() + i),
   )
-  const always = { fromMs: clock.nowMs() - 1000, untilMs: null }
+  const always = { fromMs: clock.nowMs() - hourMs, untilMs: null }
   const prices = (options.prices ?? [{}]).map(draft => makePrice({ ...priceDraft, ...draft }, always, clock.nowMs()))
   await commit([group, ...accounts, ...prices].flatMap(({ steps }) => steps))
 
@@ -190,7 +190,7 @@ function booksOf({ gateway }: Headgate, database: Database): Pick<World, 'rows' 
 }
 
 /** What /metrics says of something that is read at that moment. */
-export async function gauge({ headgate }: Pick<World, 'headgate'>, name: `headgate_${string}`): Promise<number> {
+export async function gauge({ headgate }: { readonly headgate: Pick<Headgate, 'gateway'> }, name: `headgate_${string}`): Promise<number> {
   const metrics = await headgate.gateway.metrics.registry.getMetricsAsJSON()
   return metrics.find(metric => metric.name === name)?.values[0]?.value ?? Number.NaN
 }
@@ -229,13 +229,15 @@ async function quiet({ gateway, serving }: Headgate, database: Database): Promis
   if (gateway.live.size > 0) throw new Error(`${gateway.live.size} attempts are not over`)
 }
 
+/** Longer than the clock of any gateway in a test is behind. */
+const hourMs = 3_600_000
 const untilMs = 10_000
 
 /** Waits for the thing, not for a time; says what never came. */
-export async function until(isSo: () => boolean | Promise<boolean>, otherwise: string): Promise<void> {
+export async function until(isSo: () => boolean | Promise<boolean>, otherwise: string, withinMs = untilMs): Promise<void> {
   const started = performance.now()
   while (!(await isSo())) {
-    if (performance.now() - started > untilMs) throw new Error(`after ${untilMs} ms: ${otherwise}`)
+    if (performance.now() - started > withinMs) throw new Error(`after ${withinMs} ms: ${otherwise}`)
     await new Promise(resolve => setTimeout(resolve, 5))
   }
 }

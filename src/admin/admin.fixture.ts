@@ -128,7 +128,9 @@ function rememberingPool() {
     async resumeAccount(id: string) {
       conditions.delete(id)
     },
-    nodes: async () => [{ id: 'n1', version: '1.2.3', uptimeMs: 5, callsInFlight: 2, callsWaiting: 1, drains: 0 }],
+    nodes: async () => [
+      { id: 'n1', host: 'h1', version: '1.2.3', uptimeMs: 5, heardMsAgo: 0, callsInFlight: 2, callsWaiting: 1, drains: 0 },
+    ],
   }
   return { conditions, tested, pool }
 }

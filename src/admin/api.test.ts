@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { readRevision } from '../directory/revision.ts'
 import { openSqlite } from '../storage/sqlite.ts'
 import { type AdminBed, type Answer, openAdminBed, token } from './admin.fixture.ts'
 
@@ -133,4 +134,22 @@ test('books that are away are a 503 that says so', async () => {
   await gone.database.close()
   const { error } = await gone.ask(503, 'GET', '/groups')
   expect(error.code).toBe('books_away')
+})
+
+test('each change moves the directory’s revision, by which other gateways hear of it; one that is refused does not', async () => {
+  const moved = async (act: () => Promise<unknown>) => {
+    const before = await readRevision(bed.database.read)
+    await act()
+    return (await readRevision(bed.database.read)) - before
+  }
+  const email = 'moved@example.com'
+  expect(await moved(() => bed.ask(201, 'POST', '/groups', { name: 'moved', pays: 'subscription' }))).toBe(1n)
+  expect(await moved(() => bed.ask(201, 'POST', '/users', { email }))).toBe(1n)
+  expect(await moved(() => bed.ask(409, 'POST', '/users', { email }))).toBe(0n)
+  const { id } = await bed.ask(201, 'POST', '/keys', { user: email, groups: ['moved'], name: 'k' })
+  expect(await moved(() => bed.ask(200, 'PATCH', `/keys/${id}`, { disabled: true }))).toBe(1n)
+  expect(await moved(() => bed.ask(200, 'DELETE', `/keys/${id}`))).toBe(1n)
+  const { items } = await bed.ask(201, 'POST', '/codes', { group: 'moved', days: 30, reason: 'a course' })
+  expect(await moved(() => bed.ask(200, 'POST', '/codes/redeem', { code: items[0]!['code'], user: email }))).toBe(1n)
+  expect(await moved(() => bed.ask(200, 'GET', '/keys'))).toBe(0n)
 })

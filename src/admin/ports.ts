@@ -44,11 +44,14 @@ export interface AccountTest {
   readonly durationMs: number
 }
 
-/** One gateway as it fares now. */
+/** One gateway as it fares now, or did when it was last heard. */
 export interface NodeNow {
   readonly id: string
+  /** The name of its machine. */
+  readonly host: string
   readonly version: string
   readonly uptimeMs: number
+  readonly heardMsAgo: number
   readonly callsInFlight: number
   readonly callsWaiting: number
   /** Answers that are read on although their client left. */

@@ -31,16 +31,20 @@ export function statusRoutes(parts: AdminParts) {
 const statusSchema = z
   .object({
     version: z.string(),
-    nodes: z.array(
-      z.object({
-        id: z.string(),
-        version: z.string(),
-        uptimeMs: z.number(),
-        callsInFlight: z.number(),
-        callsWaiting: z.number(),
-        drains: z.number().describe('Answers that are read on although their client left.'),
-      }),
-    ),
+    nodes: z
+      .array(
+        z.object({
+          id: z.string(),
+          host: z.string().describe('The name of its machine.'),
+          version: z.string(),
+          uptimeMs: z.number(),
+          heardMsAgo: z.number().describe('The rest of this line is as old; 0 for the one that answers.'),
+          callsInFlight: z.number(),
+          callsWaiting: z.number(),
+          drains: z.number().describe('Answers that are read on although their client left.'),
+        }),
+      )
+      .describe('All that live and share the books, the one that answers first.'),
     accounts: z.array(conditionSchema.extend({ name: z.string() })),
   })
   .openapi('Status')

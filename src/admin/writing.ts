@@ -1,4 +1,5 @@
 import type { MiddlewareHandler } from 'hono'
+import { changeDirectory } from '../directory/revision.ts'
 import type { Step } from '../storage/database.ts'
 import type { AdminParts } from './ports.ts'
 import { Refusal } from './refusal.ts'
@@ -18,7 +19,7 @@ export const author = 'admin'
  */
 export async function save(parts: AdminParts, steps: readonly Step[], deeds: readonly Deed[]): Promise<void> {
   if (steps.length > 0) {
-    const committed = await parts.database.commit(steps, 'synced')
+    const committed = await changeDirectory(parts.database, steps)
     if (!committed.done) throw new Refusal(409, 'conflict', committed.guard)
   }
   for (const deed of deeds) parts.log.wrote({ who: author, ...deed })

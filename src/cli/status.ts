@@ -15,8 +15,10 @@ export function statusCommand(program: Command, cli: Cli): void {
 
 const nodeColumns: readonly Column[] = [
   { title: 'GATEWAY', of: node => node.id },
+  { title: 'HOST', of: node => node.host },
   { title: 'VERSION', of: node => node.version },
   { title: 'UP', of: node => upText(Number(node.uptimeMs)), right: true },
+  { title: 'HEARD', of: node => `${upText(Number(node.heardMsAgo))} ago`, right: true },
   { title: 'RUNNING', of: node => node.callsInFlight, right: true },
   { title: 'WAITING', of: node => node.callsWaiting, right: true },
   { title: 'DRAINS', of: node => node.drains, right: true },

@@ -42,11 +42,11 @@ export interface Coordinator {
   /** Corrects a meter afterwards, without a limit: gives back with a negative amount, takes what was used beyond. */
   correct(meters: readonly Meter[]): Promise<void>
 
-  /** Tells the other gateways that the directory has changed. */
+  /** Tells the other gateways that the directory has changed. Whoever does not hear of it learns it from the books, a little later. */
   announce(): Promise<void>
 
-  /** Calls `changed` when another gateway has announced, or may have, until disposed of. What fails is tried again. */
-  onAnnounced(changed: () => Promise<void>): Disposable
+  /** Calls `changed` when a gateway has announced, this one too, until disposed of. */
+  onAnnounced(changed: () => void): Disposable
 }
 
 /** What is known here of how accounts fare: looked up without waiting, and followed without looking at all of it again. */

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../lib/clock.ts'
 import type { Coordinator, LinesNow } from './coordinator.ts'
 import { beat, type Dead, endLease, reap } from './redis/lease.ts'
-import { Revisions } from './redis/revisions.ts'
+import { openNews } from './redis/news.ts'
 import { type NamedSlot, openTogether, type Together } from './redis/together.ts'
 import { openWire, RedisAway, type Wire } from './redis/wire.ts'
 import { type Alone, Resilient } from './resilient.ts'
@@ -67,12 +67,12 @@ export async function openRedis(options: RedisOptions): Promise<RedisCoordinator
     throw new Error('Redis answers, but cannot be used; the gateway needs version 7 or newer, or Valkey.', { cause: error })
   }
   heart.run()
-  return coordinatorOf(heart, wire, options)
+  return coordinatorOf(heart, wire)
 }
 
-function coordinatorOf(heart: Heart, wire: Wire, { clock }: RedisOptions): RedisCoordinator {
+function coordinatorOf(heart: Heart, wire: Wire): RedisCoordinator {
   const { lines } = heart
-  const revisions = new Revisions(wire, clock, () => lines.isAlone)
+  const news = openNews(wire)
   return {
     enter: (caller, signal) => lines.enter(caller, signal),
     renew: limits => lines.renew(limits),
@@ -85,8 +85,7 @@ function coordinatorOf(heart: Heart, wire: Wire, { clock }: RedisOptions): Redis
     bindSession: (key, accountId, ttlMs) => lines.bindSession(key, accountId, ttlMs),
     spend: meters => lines.spend(meters),
     correct: meters => lines.correct(meters),
-    announce: () => revisions.announce(),
-    onAnnounced: changed => revisions.onAnnounced(changed),
+    ...news,
     linesNow: () => lines.linesNow(),
     get isAlone() {
       return lines.isAlone
@@ -95,7 +94,6 @@ function coordinatorOf(heart: Heart, wire: Wire, { clock }: RedisOptions): Redis
       return heart.nodes
     },
     async [Symbol.asyncDispose]() {
-      revisions.end()
       await heart.end()
       wire.close()
     },

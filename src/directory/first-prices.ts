@@ -4,6 +4,7 @@ import { type Database, statement } from '../storage/database.ts'
 import { placePrice } from './price-line.ts'
 import { changeBook, readBook } from './prices.ts'
 import { publicPrices } from './public-prices.ts'
+import { changeDirectory } from './revision.ts'
 
 /**
  * Gives the public prices to books that never had a price, so that a first call needs none; as ordinary versions, each with its
@@ -16,7 +17,7 @@ export async function giveFirstPrices(database: Database, clock: Clock, log: Log
   const changes = publicPrices(nowMs).map(({ draft, span }) => placePrice(draft, span, []))
   const { made, steps } = changeBook(book, changes, nowMs)
   // Refused when another gateway gives them, or an operator sets one, in the same moment: then they are there.
-  if (!(await database.commit(steps, 'synced')).done) return
+  if (!(await changeDirectory(database, steps)).done) return
   const models = new Set(made.map(({ model }) => model)).size
   log.info({ models, lines: made.length }, 'the price book was empty and now has the public prices; see `headgate price list`')
 }

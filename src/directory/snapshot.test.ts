@@ -2,6 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { until } from '../../test/world.ts'
+import { inMemory } from '../coordination/memory.ts'
 import { manualClock } from '../ledger/books.fixture.ts'
 import { type Database, DatabaseAway, type Step } from '../storage/database.ts'
 import { migrate } from '../storage/migrate.ts'
@@ -12,7 +14,9 @@ import { defaultCapabilities, type Group, type User } from './entities.ts'
 import { changeGroup, makeGroup } from './groups.ts'
 import { makeKey, removeKey } from './keys.ts'
 import { openOwners, ownerSteps } from './owners.ts'
+import { changeDirectory } from './revision.ts'
 import { openSeal } from './seal.ts'
+import { askMs, shareDirectory } from './shared.ts'
 import { openDirectory } from './snapshot.ts'
 import { step } from './steps.ts'
 import { makeUser } from './users.ts'
@@ -202,6 +206,59 @@ test('a refresh forgets keys before it reads, so that a revoked one stops workin
   isAway = true
   await expect(directory.refresh()).rejects.toBeInstanceOf(DatabaseAway)
   expect(directory.principalOf(secret)).toBeInstanceOf(Promise)
+})
+
+test('what another gateway changed, and told nobody, is seen within a second, however often the books are away at first', async () => {
+  const { entity, secret, steps } = newKey()
+  await changeDirectory(books, steps)
+  let isAway = false
+  let failed = 0
+  const read: Database['read'] = async (statement, values) => {
+    if (!isAway) return books.read(statement, values)
+    failed += 1
+    throw new DatabaseAway('away')
+  }
+  const time = manualClock(0)
+  using directory = shareDirectory(await openDirectory({ ...books, read }, seal, clock), inMemory(time), time)
+  expect(await directory.principalOf(secret)).toMatchObject({ user })
+  isAway = true
+  await changeDirectory(books, removeKey(entity))
+  for (let times = 1; times <= 2; times++) {
+    await until(() => {
+      time.advance(failed < times ? askMs : 0)
+      return failed === times
+    }, 'nobody asks')
+  }
+  isAway = false
+  const startedMs = time.nowMs()
+  await until(async () => {
+    time.advance(askMs / 10)
+    return (await directory.principalOf(secret)) === 'unknown'
+  }, 'a revoked key works for ever')
+  expect(time.nowMs() - startedMs).toBeLessThanOrEqual(2 * askMs)
+})
+
+test('what nobody has changed since it was read is not read again', async () => {
+  let reports = 0
+  let asked = 0
+  const report: Database['report'] = (statement, values) => {
+    reports += 1
+    return books.report(statement, values)
+  }
+  const read: Database['read'] = (statement, values) => {
+    asked += 1
+    return books.read(statement, values)
+  }
+  const time = manualClock(0)
+  using directory = shareDirectory(await openDirectory({ ...books, read, report }, seal, clock), inMemory(time), time)
+  await changeDirectory(books, newKey().steps)
+  await directory.refresh()
+  const before = reports
+  await until(() => {
+    time.advance(askMs)
+    return asked >= 3
+  }, 'nobody asks')
+  expect(reports).toBe(before)
 })
 
 test('a principal that was read during a refresh does not keep the groups from before it', async () => {

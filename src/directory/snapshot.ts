@@ -7,6 +7,7 @@ import { listGroups } from './groups.ts'
 import { everything } from './pages.ts'
 import { listPrices } from './prices.ts'
 import { openPrincipals, type PrincipalLimits, type Principals } from './principals.ts'
+import { readRevision } from './revision.ts'
 import type { Seal } from './seal.ts'
 
 export { isLive, type Principal } from './principals.ts'
@@ -35,6 +36,8 @@ export interface Directory {
    * before anything is read, so that a revoked one stops working even if the books go away now.
    */
   refresh(): Promise<void>
+  /** The same if the books say that somebody has changed the directory since it was last read; else one small read. */
+  catchUp(): Promise<void>
   /** Calls `listener` after each refresh, until disposed of. */
   onChange(listener: (snapshot: Snapshot) => void): Disposable
 }
@@ -44,27 +47,37 @@ export type DirectoryOptions = Partial<PrincipalLimits>
 /** Rejects with a sentence that names the account whose credential does not unseal. */
 export async function openDirectory(database: Database, seal: Seal, clock: Clock, options: DirectoryOptions = {}): Promise<Directory> {
   const listeners = new Set<(snapshot: Snapshot) => void>()
+  let seen = await readRevision(database.report)
   let current = await readSnapshot(database, seal)
   let turn: Promise<unknown> = Promise.resolve()
   const limits = { ...defaultLimits, ...options }
   const principals = openPrincipals(database, id => current.groups.get(id), clock, limits)
 
   async function reload(): Promise<void> {
+    // The revision first: what is written while the rest is read makes it an old one.
+    const newest = await readRevision(database.report)
     current = await readSnapshot(database, seal)
+    seen = newest
     // Again: a principal that was read meanwhile has the groups of the snapshot before.
     principals.forget()
     for (const listener of listeners) listener(current)
   }
 
+  function refresh(): Promise<void> {
+    principals.forget()
+    // One after the other, so that the newest read is the one that stays. One that failed does not stop the next.
+    const mine = turn.then(reload)
+    turn = mine.catch(() => {})
+    return mine
+  }
+
   return {
     snapshot: () => current,
     principalOf: principals.of,
-    refresh() {
-      principals.forget()
-      // One after the other, so that the newest read is the one that stays. One that failed does not stop the next.
-      const mine = turn.then(reload)
-      turn = mine.catch(() => {})
-      return mine
+    refresh,
+    async catchUp() {
+      // Not behind the reports, which may take long.
+      if ((await readRevision(database.read)) !== seen) await refresh()
     },
     onChange(listener) {
       listeners.add(listener)

@@ -116,7 +116,7 @@ async function firstAffordable(asking: Asking, gateway: Parts): Promise<Plan> {
     const plan = planFor(offer, asking, gateway)
     if (plan === undefined) continue
     if (plan.funds.kind === 'wallet' && gateway.glance.sawFree(plan.funds.walletId, plan.size.floor)) return plan
-    const shortage = await orBooksAway(shortageNow(plan.funds, plan.size.floor, gateway), gateway)
+    const shortage = await orBooksAway(() => shortageNow(plan.funds, plan.size.floor, gateway), gateway)
     if (shortage === undefined) return plan
     refusal = shortage
   }
@@ -251,9 +251,9 @@ interface Held {
 
 async function placeHold(plan: Plan, asking: Asking, gateway: Parts): Promise<Held | { readonly refusal: Fault }> {
   const request = holdRequest(asking, plan, gateway)
-  const placing = gateway.ledger.hold(request)
+  let placing: ReturnType<typeof gateway.ledger.hold> | undefined
   try {
-    const held = await orBooksAway(placing, gateway)
+    const held = await orBooksAway(() => (placing = gateway.ledger.hold(request)), gateway)
     const { funds } = plan
     if ('granted' in held) {
       if (funds.kind === 'wallet') gateway.glance.took(funds.walletId, held.granted)
@@ -264,7 +264,7 @@ async function placeHold(plan: Plan, asking: Asking, gateway: Parts): Promise<He
   } catch (error) {
     // Whether the hold took effect, or still will, is not known. If it does, nobody else would end it; before, it cannot be.
     const release = () => gateway.books.release(request)
-    placing.then(release, release)
+    placing?.then(release, release)
     throw error
   }
 }

@@ -39,7 +39,8 @@ function admissible(principal: Principal, client: Asker, clock: Clock): Principa
 
 async function principalOf(secret: string, parts: Pick<Gateway, 'directory' | 'clock' | 'settings'>): Promise<Principal> {
   const asked = parts.directory.principalOf(secret)
-  const found = asked instanceof Promise ? await orBooksAway(asked, parts) : asked
+  // What is being asked already is not asked anew.
+  const found = asked instanceof Promise ? await orBooksAway(async () => parts.directory.principalOf(secret), parts) : asked
   if (found === 'unknown') throw new Fault('key_invalid')
   return found
 }

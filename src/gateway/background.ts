@@ -6,9 +6,11 @@ import { newId } from '../lib/id.ts'
 import { kept } from '../protocols/openai-kept.ts'
 import type { AnswerFacts } from '../protocols/protocol.ts'
 import type { Attempt, Beginning } from '../upstreams/attempt.ts'
-import type { PendingCall } from '../usage/pending.ts'
+import { type PendingCall, takeOverMax } from '../usage/pending.ts'
 import type { AttemptRow, Basis, Ended } from '../usage/record.ts'
 import { newKeptAttempt } from './ask-kept.ts'
+import { beside } from './beside.ts'
+import { orBooksAway } from './books-away.ts'
 import type { Gateway } from './gateway.ts'
 import { priceOf } from './pricing.ts'
 import { tell } from './row.ts'
@@ -24,8 +26,8 @@ export interface BackgroundSettings {
 
 /**
  * Where calls wait whose response goes on upstream after its create was answered. Their accounts are asked until it is over; that costs
- * nothing, and the call is settled once, by whoever sees the end first. The books have all that is needed for it, so a gateway that starts
- * goes on where another one died.
+ * nothing, and the call is settled once, by whoever sees the end first. The books have all that is needed for it: another gateway
+ * settles what it sees the end of, and goes on asking when this one has died.
  */
 export interface Background {
   /** Durable when it resolves: the id's owner, the row, and what it will be settled by. Never fails. */
@@ -38,11 +40,11 @@ export interface Background {
   heard(facts: AnswerFacts): Promise<void>
   /**
    * A client is about to delete a response: one that still runs is cancelled first, because afterwards nobody could say what it used.
-   * Throws `response_running` when that fails.
+   * Throws `response_running` when that fails, and `books_away` when nobody can say whether it still runs.
    */
   beforeDelete(responseId: string): Promise<void>
-  /** Takes up what a gateway before this one left. */
-  resume(left: readonly PendingCall[]): void
+  /** Takes up what gateways that are gone have left. Rejects when the books are away. */
+  takeOver(): Promise<void>
   readonly count: number
   /** Asks no more, and waits for what is being settled. What is not over is in the books. */
   close(): Promise<void>
@@ -56,6 +58,7 @@ interface Waiting {
   timer: Timer | undefined
   asking: Promise<void> | undefined
   settling: Promise<void> | undefined
+  isOver: boolean
 }
 
 export function openBackground(settings: BackgroundSettings, clock: Clock, gateway: () => Gateway): Background {
@@ -105,24 +108,31 @@ class Poller implements Background {
   }
 
   async heard(facts: AnswerFacts): Promise<void> {
-    const waiting = this.#byResponse.get(facts.responseId ?? '')
-    if (waiting === undefined || !isOver(facts)) return
+    const { responseId } = facts
+    if (responseId === null || !isOver(facts)) return
+    const waiting = await beside('looking up a response in the background', this.#gateway().log, () => this.#find(responseId))
+    if (waiting === undefined) return
     // Without its usage the whole answer is wanted, to count it.
     if (facts.usage === null && facts.status !== 'failed') await this.#ask(waiting, 'GET', '')
     else await this.#settle(waiting, facts, undefined)
   }
 
   async beforeDelete(responseId: string): Promise<void> {
-    const waiting = this.#byResponse.get(responseId)
+    const waiting = await this.#find(responseId)
     if (waiting === undefined) return
     await this.#ask(waiting, 'POST', '/cancel')
     // What was over already cannot be cancelled, and is told as it is.
-    if (this.#byResponse.has(responseId)) await this.#ask(waiting, 'GET', '')
-    if (this.#byResponse.has(responseId)) throw new Fault('response_running')
+    if (!waiting.isOver) await this.#ask(waiting, 'GET', '')
+    if (!waiting.isOver) throw new Fault('response_running')
   }
 
-  resume(left: readonly PendingCall[]): void {
-    for (const pending of left) if (!this.#byCall.has(pending.callId)) this.#later(this.#add(pending))
+  async takeOver(): Promise<void> {
+    const { pending, leaseId } = this.#gateway()
+    for (let taken = takeOverMax; taken === takeOverMax; ) {
+      const left = await pending.takeOver(leaseId)
+      for (const one of left) if (!this.#byCall.has(one.callId)) this.#later(this.#add(one))
+      taken = left.length
+    }
   }
 
   async close(): Promise<void> {
@@ -133,18 +143,31 @@ class Poller implements Background {
     await Promise.all([...this.#byCall.values()].flatMap(({ asking, settling }) => [asking, settling]))
   }
 
+  /** Another gateway may be the one that asks for it: then only its end is of interest here. Throws `books_away`. */
+  async #find(responseId: string): Promise<Waiting | undefined> {
+    const mine = this.#byResponse.get(responseId)
+    if (mine !== undefined) return mine
+    const gateway = this.#gateway()
+    const found = await orBooksAway(() => gateway.pending.find(responseId), gateway)
+    return found && newWaiting(found)
+  }
+
   #add(pending: PendingCall): Waiting {
-    const waiting: Waiting = { pending, polls: 0, unknown: 0, timer: undefined, asking: undefined, settling: undefined }
+    const waiting = newWaiting(pending)
     this.#byCall.set(pending.callId, waiting)
     this.#byResponse.set(pending.responseId, waiting)
     return waiting
   }
 
   #forget(waiting: Waiting): void {
-    waiting.timer?.[Symbol.dispose]()
-    this.#due.delete(waiting)
-    this.#byCall.delete(waiting.pending.callId)
-    this.#byResponse.delete(waiting.pending.responseId)
+    const { callId, responseId } = waiting.pending
+    waiting.isOver = true
+    const mine = this.#byCall.get(callId)
+    if (mine === undefined) return
+    mine.timer?.[Symbol.dispose]()
+    this.#due.delete(mine)
+    this.#byCall.delete(callId)
+    this.#byResponse.delete(responseId)
   }
 
   /** Twice as long each time, up to the most; longer when the account asked for that. */
@@ -211,8 +234,8 @@ class Poller implements Background {
 
   /** Once, whoever asks for it first. Without facts it is given up. */
   #settle(waiting: Waiting, facts: AnswerFacts | undefined, answer: Whole | undefined): Promise<void> {
-    if (!this.#byCall.has(waiting.pending.callId)) return Promise.resolve()
-    waiting.settling ??= settlePending(waiting.pending, facts, answer, this.#gateway()).then(
+    if (waiting.isOver) return Promise.resolve()
+    waiting.settling ??= this.#settleNow(waiting, facts, answer).then(
       () => this.#forget(waiting),
       (error: unknown) => {
         waiting.settling = undefined
@@ -221,6 +244,17 @@ class Poller implements Background {
     )
     return waiting.settling
   }
+
+  async #settleNow({ pending }: Waiting, facts: AnswerFacts | undefined, answer: Whole | undefined): Promise<void> {
+    const gateway = this.#gateway()
+    // Another gateway may have told it already. Where nobody can say, the charge counts once all the same.
+    const isSettled = await orBooksAway(() => gateway.pending.isSettled(pending.callId), gateway).catch(() => false)
+    if (!isSettled) await settlePending(pending, facts, answer, gateway)
+  }
+}
+
+function newWaiting(pending: PendingCall): Waiting {
+  return { pending, polls: 0, unknown: 0, timer: undefined, asking: undefined, settling: undefined, isOver: false }
 }
 
 type Whole = Extract<Beginning, { kind: 'json' }>

@@ -37,7 +37,7 @@ export async function lookUp(facts: Referring, { user }: Principal, gateway: Par
   if (ids.length > idsMax) throw new Fault('too_many_ids', { values: { count: ids.length, most: idsMax } })
   if (ids.length === 0) return { accountId: undefined, contextTokens: 0 }
 
-  const found = await orBooksAway(gateway.owners.ownersOf(ids), gateway)
+  const found = await orBooksAway(() => gateway.owners.ownersOf(ids), gateway)
   const isMine = (id: string) => found.get(id)?.userId === user.id
   if (previousResponseId !== undefined && !isMine(previousResponseId)) {
     throw new Fault('response_not_found', { values: { id: previousResponseId } })

@@ -39,7 +39,7 @@ export async function createConversation(client: Client, path: string, gateway: 
     if (beginning.kind === 'json' && beginning.facts.responseId !== null) {
       const owner = { id: beginning.facts.responseId, kind: 'conversation', userId: principal.user.id, accountId: account.id }
       const contextTokens = Math.ceil((body?.bytes.length ?? 0) / bytesPerTokenMin)
-      await orBooksAway(gateway.owners.keep({ ...owner, contextTokens, atMs: gateway.clock.nowMs() }), gateway)
+      await orBooksAway(() => gateway.owners.keep({ ...owner, contextTokens, atMs: gateway.clock.nowMs() }), gateway)
     }
     answerKept(answer, null, asking)
   } catch (error) {

@@ -13,6 +13,7 @@ import type { Attempt, AttemptSettings } from '../upstreams/attempt.ts'
 import type { Egress } from '../upstreams/egress.ts'
 import type { RestSettings } from '../upstreams/rest.ts'
 import type { OwnUsage } from '../usage/own.ts'
+import type { PendingCalls } from '../usage/pending.ts'
 import type { Recorder } from '../usage/refusals.ts'
 import type { AtOnce } from './at-once.ts'
 import type { Background } from './background.ts'
@@ -37,6 +38,8 @@ export interface Gateway {
   readonly books: Books
   readonly recorder: Recorder
   readonly ownUsage: OwnUsage
+  /** Calls whose responses go on upstream. */
+  readonly pending: PendingCalls
   readonly egress: Egress
   readonly bodies: BodyBudget
   readonly brake: Brake

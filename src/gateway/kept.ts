@@ -84,7 +84,7 @@ export function queryOf({ request: { url = '' } }: Client): string {
 
 /** Somebody else's is answered exactly as one that nobody has: with the same words, after the same one look-up. */
 async function ownerFor({ kind, id }: KeptPath, { user }: Principal, gateway: Gateway): Promise<Owner> {
-  const owner = await orBooksAway(gateway.owners.ownerOf(id), gateway)
+  const owner = await orBooksAway(() => gateway.owners.ownerOf(id), gateway)
   if (owner?.userId === user.id && owner.kind === kind) return owner
   throw new Fault(kind === 'response' ? 'response_unknown' : 'conversation_unknown', { values: { id } })
 }

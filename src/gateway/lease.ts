@@ -7,34 +7,52 @@ export interface LeaseSettings {
   readonly leaseRenewMs: number
 }
 
+export interface LeaseHolder {
+  /** How this gateway fares, as JSON, for those who share its books. */
+  readonly about: () => string
+  /** Nobody else can have these books: whoever had them before is dead, and there is nobody to wait for. */
+  readonly isAlone: boolean
+}
+
+/** A gateway that is silent for so much of a lease counts as dead: the rest of it is for others to notice, and to free what it had. */
+const silenceShare = 0.8
+
 /**
  * Keeps the holds of this process alive by one row, and ends those of processes that died. What is owed from before is taken
- * first; after an outage of the books nothing expires for one whole lease, so that journals and renewals come before.
+ * first; after an outage of the books nothing expires for one whole lease, so that journals and renewals come before. Who starts
+ * cannot know whether there was one, and waits as long. With each beat it takes over the responses for which the dead were asking.
  */
 export async function keepLease(
-  { books, clock, ledger, leaseId, log }: Pick<Gateway, 'books' | 'clock' | 'ledger' | 'leaseId' | 'log'>,
+  { background, books, clock, ledger, leaseId, log }: Pick<Gateway, 'background' | 'books' | 'clock' | 'ledger' | 'leaseId' | 'log'>,
   { leaseMs, leaseRenewMs }: LeaseSettings,
+  { about, isAlone }: LeaseHolder,
 ): Promise<AsyncDisposable> {
   let timer: Timer | undefined
   let beating: Promise<void> = Promise.resolve()
   let isOver = false
-  let graceUntilMs = 0
   let renewedMs = clock.elapsedMs()
+  let graceUntilMs = isAlone ? renewedMs : renewedMs + leaseMs
   let wereAway = false
 
   async function beat(): Promise<void> {
     try {
-      await ledger.renewLease(leaseId, leaseMs)
+      await ledger.renewLease(leaseId, leaseMs * silenceShare, about())
+      const nowMs = clock.elapsedMs()
       // An outage, or we were asleep: journals and others' renewals come first, for one whole lease from now.
-      if (wereAway || clock.elapsedMs() - renewedMs > leaseMs) graceUntilMs = clock.nowMs() + leaseMs
+      if (wereAway || nowMs - renewedMs > leaseMs) graceUntilMs = nowMs + leaseMs
       wereAway = false
-      renewedMs = clock.elapsedMs()
-      while ((await ledger.expireHolds({ graceUntilMs })) >= expireRoundMax) {
-        // There may be more: a crowded gateway died.
-      }
+      renewedMs = nowMs
+      if (nowMs >= graceUntilMs) await bury()
+      await background.takeOver()
     } catch (error) {
       wereAway = true
       log.warn({ err: error }, 'the lease could not be renewed: the books are away')
+    }
+  }
+
+  async function bury(): Promise<void> {
+    while ((await ledger.expireHolds()) >= expireRoundMax) {
+      // There may be more: a crowded gateway died.
     }
   }
 
@@ -46,6 +64,7 @@ export async function keepLease(
   }
 
   await books.catchUp()
+  if (isAlone) await ledger.endOtherLeases(leaseId)
   await beat()
   again()
   return {
@@ -53,6 +72,8 @@ export async function keepLease(
       isOver = true
       timer?.[Symbol.dispose]()
       await beating
+      // Else it runs out by itself.
+      await ledger.endLease(leaseId).catch((error: unknown) => log.warn({ err: error }, 'the lease could not be ended: the books are away'))
     },
   }
 }

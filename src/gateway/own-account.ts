@@ -16,8 +16,8 @@ export async function tellCredits({ user, groups, subscriptions }: Principal, _:
   const nowMs = clock.nowMs()
   const groupNames = new Map(groups.map(({ id, name }) => [id, name]))
   const running = subscriptions.filter(one => groupNames.has(one.groupId) && isRunning(one, nowMs))
-  const asked = Promise.all([ledger.free(user.walletId), ...running.map(one => ledger.windows(subscriptionFunds(one, nowMs)))] as const)
-  const [wallet, ...windows] = await orBooksAway(asked, gateway)
+  const ask = () => Promise.all([ledger.free(user.walletId), ...running.map(one => ledger.windows(subscriptionFunds(one, nowMs)))] as const)
+  const [wallet, ...windows] = await orBooksAway(ask, gateway)
   if (wallet === undefined) throw new Error(`The user ${user.id} has no wallet.`)
   const { balance, held } = wallet
   return {
@@ -53,8 +53,8 @@ export async function tellUsage({ key, user }: Principal, client: Client, gatewa
   const { scope, sums, ...page } = readOwnQuery(client.request.url ?? '')
   const whose = scope === 'user' ? { userId: user.id } : { keyId: key.id }
   const { ownUsage, clock } = gateway
-  const asked = Promise.all([ownUsage.calls(whose, page), sums ? ownUsage.sums(whose, clock.nowMs()) : undefined] as const)
-  const [{ calls, hasMore }, all] = await orBooksAway(asked, gateway)
+  const ask = () => Promise.all([ownUsage.calls(whose, page), sums ? ownUsage.sums(whose, clock.nowMs()) : undefined] as const)
+  const [{ calls, hasMore }, all] = await orBooksAway(ask, gateway)
   const data = calls.map(callView)
   const list = { object: 'list', data, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null, has_more: hasMore }
   return all === undefined ? list : { ...list, sums: all.map(sumView) }

@@ -25,7 +25,10 @@ export interface Beside {
 export interface Serving {
   readonly server: Server
   readonly sockets: Sockets
-  /** From now on every answer asks the client to close its connection. */
+  /**
+   * From now on every answer asks the client to close its connection. One that is idle stays until the server closes: its client may just be
+   * sending the next call.
+   */
   closeConnections(): void
   /** Calls being handled. */
   readonly count: number
@@ -92,7 +95,6 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     sockets,
     closeConnections() {
       isClosing = true
-      server.closeIdleConnections()
     },
     get count() {
       return underWay.count

@@ -9,8 +9,8 @@ export interface StopSettings {
 }
 
 /**
- * Stops without losing anything: first others are told (`/readyz`) while calls are still accepted; then nobody new comes in and
- * those in line are sent away; streams may finish; the rest is ended properly. When this resolves every call is settled.
+ * Stops without losing anything: first others are told (`/readyz`) while calls are still accepted; then nobody new comes in, and
+ * whoever stands in line is sent away; streams may finish; the rest is ended properly. When this resolves every call is settled.
  */
 export async function stopServing(serving: Serving, gateway: Gateway, closing: AbortController, settings: StopSettings): Promise<void> {
   const { clock, drain, log, live } = gateway
@@ -19,10 +19,12 @@ export async function stopServing(serving: Serving, gateway: Gateway, closing: A
   await sleep(settings.stopNoticeMs, clock)
 
   const closed = new Promise(resolve => serving.server.close(resolve))
-  closing.abort(new Fault('stopping'))
   log.info({ running: serving.count, drains: drain.count }, 'stopping: no more calls are accepted')
   const finished = Promise.all([serving.idle(), drain.idle()])
-  await Promise.race([finished, sleep(settings.stopStreamsMs, clock)])
+  const forLatecomersMs = Math.min(onTheirWayMs, settings.stopStreamsMs / 2)
+  await Promise.race([finished, sleep(forLatecomersMs, clock)])
+  closing.abort(new Fault('stopping'))
+  await Promise.race([finished, sleep(settings.stopStreamsMs - forLatecomersMs, clock)])
 
   if (live.size > 0) log.warn({ cut: live.size }, 'stopping: what still runs is ended')
   for (const attempt of live) attempt.abort()
@@ -32,6 +34,9 @@ export async function stopServing(serving: Serving, gateway: Gateway, closing: A
   await drain.close()
   await closed
 }
+
+/** Who came in just before the doors closed is still on the way to a slot. Whoever has none after so long stands in line for it. */
+const onTheirWayMs = 1000
 
 /** For the last bytes of what was just ended to leave; who does not read them by then never will. */
 const lastBytesMs = 2000

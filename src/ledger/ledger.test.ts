@@ -349,7 +349,7 @@ function play(database: Database, payer: Funds | typeof terms, left: () => Promi
       await ledger.release(id, fundsOf(id))
       return 'ok'
     },
-    expire: async () => (await ledger.expireHolds({ graceUntilMs: 0 })).toString(),
+    expire: async () => (await ledger.expireHolds()).toString(),
     sleep(ms) {
       clock.advance(Number(ms))
       return ''

@@ -1,10 +1,10 @@
 import type { Clock } from '../lib/clock.ts'
-import { type Database, statement } from '../storage/database.ts'
+import { type Database, type Row, statement } from '../storage/database.ts'
 import { checkBooks, type Difference } from './check.ts'
 import { adjust, type EntryPage, type Posted, type Posting, post, readEntries } from './entries.ts'
 import { type Refunded, type Refunding, refund } from './refund.ts'
 import { anotherWay, shortHoldSteps } from './short-way.ts'
-import { expireSteps, extendSteps, type Funds, fundsOf, type HoldRequest, holdSteps, releaseSteps } from './steps.ts'
+import { expireSteps, extendSteps, type Funds, fundsOf, type HoldRequest, holdSteps, lastingLease, releaseSteps } from './steps.ts'
 import { type FilledWindow, type Room, readRoom, readWindows, type SubscriptionFunds, type WindowKind } from './subscription.ts'
 
 /**
@@ -49,15 +49,23 @@ export interface Ledger {
   /** Newest first, at most 1,000. */
   entriesOf(walletId: string, page: { readonly limit: number; readonly cursor: string | null }): Promise<EntryPage>
 
-  /** Keeps every hold of one gateway alive for `ttlMs` from now. */
-  renewLease(leaseId: string, ttlMs: number): Promise<void>
+  /** Keeps every hold of one gateway alive for `ttlMs` from now, by the books' own clock. `about` says how it fares, as JSON. */
+  renewLease(leaseId: string, ttlMs: number, about?: string): Promise<void>
+
+  /** Of a gateway that stops. One that still has open holds is left to run out, because its journal may know their ends. */
+  endLease(leaseId: string): Promise<void>
+
+  /** For whoever alone can have these books: all others have died, and need not be waited for. */
+  endOtherLeases(leaseId: string): Promise<void>
+
+  /** Gateways whose lease runs, the oldest first. */
+  leases(): Promise<readonly Lease[]>
 
   /**
-   * Ends holds whose gateway has not renewed its lease, gives their money back and writes each call's row. Before
-   * `graceUntilMs` it does nothing: after an outage of the books, journals and renewals come first.
-   * Says how many ended; `expireRoundMax` means that there may be more.
+   * Ends holds whose gateway has not renewed its lease, gives their money back and writes each call's row. Says how many ended;
+   * `expireRoundMax` means that there may be more. What has to be waited for before is the caller's to know.
    */
-  expireHolds(options: { readonly graceUntilMs: number }): Promise<number>
+  expireHolds(): Promise<number>
 
   /** Every difference between sums that should agree; empty when all is well. Reads all of the books. */
   check(): Promise<readonly Difference[]>
@@ -68,10 +76,29 @@ export type Held =
   | { readonly refused: 'short' }
   | { readonly refused: 'window'; readonly window: 'Daily' | 'Weekly' | 'Monthly'; readonly resetsAtMs: number }
 
+export interface Lease {
+  readonly id: string
+  /** Since it was first renewed. */
+  readonly ageMs: number
+  /** Since it was last renewed. */
+  readonly silentMs: number
+  readonly about: string
+}
+
+/**
+ * The time by which leases run out: milliseconds since 1970. Gateways that share their books need one clock for it, that of the server:
+ * by its own, one that is a minute ahead would take all others for dead.
+ */
+export type LeaseTime = () => Promise<number>
+
 /** So that a round never stands long before a settle. */
 export const expireRoundMax = 200
 
-export function openLedger(database: Pick<Database, 'read' | 'report' | 'commit'>, clock: Clock): Ledger {
+export function openLedger(
+  database: Pick<Database, 'read' | 'report' | 'commit'>,
+  clock: Clock,
+  leaseTime: LeaseTime = async () => clock.nowMs(),
+): Ledger {
   return {
     async free(walletId) {
       const [row] = await database.read(readWallet, [walletId])
@@ -89,10 +116,21 @@ export function openLedger(database: Pick<Database, 'read' | 'report' | 'commit'
     adjust: posting => adjust(database, clock, posting),
     refund: refunding => refund(database, clock, refunding),
     entriesOf: (walletId, page) => readEntries(database, walletId, page),
-    async renewLease(leaseId, ttlMs) {
-      await database.commit([{ statement: writeLease, values: [leaseId, clock.nowMs() + ttlMs] }], 'ordered')
+    async renewLease(leaseId, ttlMs, about = '{}') {
+      const nowMs = await leaseTime()
+      await database.commit([{ statement: writeLease, values: [leaseId, nowMs + ttlMs, nowMs, about] }], 'ordered')
     },
-    expireHolds: ({ graceUntilMs }) => expireHolds(database, clock.nowMs(), graceUntilMs),
+    async endLease(leaseId) {
+      await database.commit([{ statement: deleteLease, values: [leaseId] }], 'ordered')
+    },
+    async endOtherLeases(leaseId) {
+      await database.commit([{ statement: deleteOtherLeases, values: [leaseId, lastingLease] }], 'ordered')
+    },
+    async leases() {
+      const nowMs = await leaseTime()
+      return (await database.read(selectLeases, [nowMs, lastingLease])).map(row => leaseOf(row, nowMs))
+    },
+    expireHolds: async () => expireHolds(database, await leaseTime()),
     check: () => checkBooks(database),
   }
 }
@@ -131,24 +169,32 @@ async function extend(database: Pick<Database, 'commit'>, callId: string, funds:
   return { refused: 'ended' }
 }
 
-async function expireHolds(database: Pick<Database, 'read' | 'commit'>, nowMs: number, graceUntilMs: number): Promise<number> {
-  if (nowMs < graceUntilMs) return 0
+async function expireHolds(database: Pick<Database, 'read' | 'commit'>, nowMs: number): Promise<number> {
   const due = await database.read(listDue, [nowMs, expireRoundMax])
   const ends = await Promise.all(due.map(row => database.commit(expireSteps(row.id as string, fundsOf(row), nowMs), 'ordered')))
   if (due.length < expireRoundMax) await database.commit([{ statement: dropLeases, values: [nowMs] }], 'ordered')
   return ends.filter(end => end.done).length
 }
 
+function leaseOf({ id, since, heard_at, about }: Row, nowMs: number): Lease {
+  const ago = (at: Row[string] | undefined) => Math.max(0, nowMs - Number(at))
+  return { id: id as string, ageMs: ago(since), silentMs: ago(heard_at), about: about as string }
+}
+
 const readWallet = statement('select balance, held from wallets where id = $1')
 const readHold = statement('select state, amount from holds where id = $1')
 
-const writeLease = statement(`insert into leases (id, expires_at) values ($1, $2)
-  on conflict (id) do update set expires_at = excluded.expires_at`)
+const writeLease = statement(`insert into leases (id, expires_at, since, heard_at, about) values ($1, $2, $3, $3, $4)
+  on conflict (id) do update set expires_at = excluded.expires_at, heard_at = excluded.heard_at, about = excluded.about`)
+
+const isUnused = `not exists (select 1 from holds where holds.lease_id = leases.id and holds.state = 'held')`
+const deleteLease = statement(`delete from leases where id = $1 and ${isUnused}`)
+const deleteOtherLeases = statement('delete from leases where id <> $1 and id <> $2')
+const selectLeases = statement('select id, since, heard_at, about from leases where expires_at > $1 and id <> $2 order by since, id')
 
 const listDue =
   statement(`select holds.id, holds.wallet_id, holds.subscription_id, holds.began_at, subscriptions.starts_at, subscriptions.ends_at
   from holds left join leases on leases.id = holds.lease_id left join subscriptions on subscriptions.id = holds.subscription_id
   where holds.state = 'held' and (leases.expires_at is null or leases.expires_at <= $1) limit $2`)
 
-const dropLeases = statement(`delete from leases where expires_at <= $1
-  and not exists (select 1 from holds where holds.lease_id = leases.id and holds.state = 'held')`)
+const dropLeases = statement(`delete from leases where expires_at <= $1 and ${isUnused}`)

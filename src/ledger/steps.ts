@@ -146,7 +146,7 @@ export function keepSteps(callId: string, funds: Funds, late: HeldCall | undefin
 }
 
 /** It stands among the leases from the first day, and never runs out. */
-const lastingLease = 'background'
+export const lastingLease = 'background'
 
 function reviveStep(callId: string, funds: Funds, call: HeldCall): Step {
   const [walletId, subscriptionId] = funds.kind === 'wallet' ? [funds.walletId, null] : [null, funds.subscriptionId]

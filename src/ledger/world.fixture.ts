@@ -178,7 +178,7 @@ async function settle(world: World, each: Extract<Command, { op: 'settle' | 'lat
 
 /** Worlds that share their books have clocks of their own: to one, the leases of another would all be over. */
 async function expire(world: World): Promise<number> {
-  if (world.isAlone) return world.ledger.expireHolds({ graceUntilMs: 0 })
+  if (world.isAlone) return world.ledger.expireHolds()
   const ends = [...world.model.calls.keys()].map(call => {
     const steps = expireSteps(idOf(world, call), fundsOfCall(world, call, 'wallet'), world.clock.nowMs())
     return world.database.commit(steps, 'ordered')

@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { type Committed, type Database, DatabaseAway, type Row, type Statement, type Value } from './database.ts'
+import { type Committed, type Database, DatabaseAway, type Row, type Statement, statement, type Value } from './database.ts'
 import { connect, connectTimeoutMs, isUnfit, named, type PostgresOptions, placeOf, types } from './postgres-connect.ts'
 import { away, complaintOf, isAway, refused } from './postgres-fault.ts'
 import { openPostgresLine } from './postgres-line.ts'
@@ -8,6 +8,8 @@ import { bound } from './postgres-values.ts'
 export interface PostgresDatabase extends Database {
   /** Does something while no other gateway that uses this database does the same: migrations. Waits for its turn. */
   alone<T>(act: () => Promise<T>): Promise<T>
+  /** By the server's clock, which is the same for all who use it. Milliseconds since 1970. */
+  nowMs(): Promise<number>
 }
 
 /** So that reports do not take what the server has left for settles. */
@@ -39,18 +41,25 @@ export async function openPostgres(options: PostgresOptions): Promise<PostgresDa
     }
   }
 
+  async function read(statement: Statement, values: readonly Value[] = []): Promise<Row[]> {
+    return onlyRows(await line.ask({ steps: [{ statement, values }], isWrite: false }))
+  }
+
   return {
     engine: 'postgres',
-    read: async (statement, values = []) => onlyRows(await line.ask({ steps: [{ statement, values }], isWrite: false })),
+    read,
     report,
     commit: steps => line.ask({ steps, isWrite: true }),
     alone: act => alone(options, act),
+    nowMs: async () => Number((await read(selectNow))[0]!['now']),
     async close() {
       closed ??= Promise.all([line.close(), reports.end()])
       await closed
     },
   }
 }
+
+const selectNow = statement('select cast(extract(epoch from clock_timestamp()) * 1000 as bigint) as now')
 
 async function tryServer(options: PostgresOptions): Promise<void> {
   try {

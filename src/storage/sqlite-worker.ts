@@ -16,7 +16,11 @@ const port = parentPort!
 
 const busyTimeoutMs = 1_000
 const preparedMax = 1_000
-const cacheKiB = 32 * 1024
+/**
+ * Not more: a commit that has split a page in the midst of an index walks all of the cache (SQLite numbers the page beyond the file for a
+ * moment, then looks for what is beyond it). What is not in it is read from the system's cache.
+ */
+const cacheKiB = 8 * 1024
 /** Pages that every call changes are then folded into the file once in 64 MB of log; four times as often, a call in a hundred waited twice as long. */
 const checkpointPages = 16_000
 const walBytesKept = 64 * 1024 * 1024

@@ -175,7 +175,7 @@ onEveryEngine((open, engine) => {
   test('a charge that was never taken is, out of a journal as old as it may be', async () => {
     const settle = await holdAt(firstMs, 'wallet')
     clock.advance(lastMs - clock.nowMs())
-    expect(await ledger.expireHolds({ graceUntilMs: 0 })).toBe(1)
+    expect(await ledger.expireHolds()).toBe(1)
     await cut(lastMs)
     expect(await count('holds')).toBe(0)
     const late = [...lateSettleSteps(settle, heldCall(firstMs)), ...rowsOf(settle)]

@@ -76,7 +76,7 @@ test.each([
 test('what was settled too late says so, whatever else it might have been', async () => {
   await using books = await openBooks(openSqlite)
   const { ledger, settle, row } = await openCall(books.database, 30n)
-  expect(await ledger.expireHolds({ graceUntilMs: 0 })).toBe(1)
+  expect(await ledger.expireHolds()).toBe(1)
   const late = [...lateSettleSteps(settle, heldCall(startMs)), ...callSteps({ ...row, uncollectedWhy: 'dense_input' }, [])]
   await books.database.commit(late, 'synced')
   expect(await callById(books.database, 'c')).toMatchObject({ call: { uncollected: 20n, uncollectedWhy: 'hold_expired' } })
@@ -96,7 +96,7 @@ test('a cost that nobody settled is uncollected', async () => {
 test('a late settle replaces the row that says the gateway died, and nothing else', async () => {
   await using books = await openBooks(openSqlite)
   const { ledger, settle, row } = await openCall(books.database, 80n)
-  expect(await ledger.expireHolds({ graceUntilMs: 0 })).toBe(1)
+  expect(await ledger.expireHolds()).toBe(1)
   expect(await callById(books.database, 'c')).toMatchObject({ call: { ended: 'gateway_died', cost: 0n } })
   const late = [...lateSettleSteps(settle, heldCall(startMs)), ...callSteps(row, [attempt('c', 1, {})])]
   for (const guard of [undefined, 'ended_already']) {

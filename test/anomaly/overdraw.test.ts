@@ -2,11 +2,11 @@ import { expect, test } from 'vitest'
 import type { Script } from '../../sim/script.ts'
 import { makeSubscription } from '../../src/directory/subscriptions.ts'
 import { formatUsd } from '../../src/ledger/money.ts'
-import { sizeOf } from '../../src/protocols/input-size.ts'
 import { type Row, statement } from '../../src/storage/database.ts'
 import { between, oneOf, randomFrom, seedsFrom } from '../chance.ts'
-import { openStream, type Refusal, refusalOf, send } from '../client.ts'
+import type { Refusal } from '../client.ts'
 import { inLine, openWorld, type World } from '../world.ts'
+import { type EqualBodies, equalBodies, equalCall, floorTokens } from './equal-calls.ts'
 
 /**
  * T4: charges never exceed the money.
@@ -18,11 +18,6 @@ import { inLine, openWorld, type World } from '../world.ts'
 const calls = 1_000
 const seeds = seedsFrom(0, process.env.HEADGATE_TEST_FULL === undefined ? 4 : 100)
 
-/** Nano-dollars a token, of the world's price: the dearest kind of input, which a hold reckons with, and output. */
-const perToken = { input: 2_500n, output: 10_000n }
-/** Less room for output than this, or than the ceiling if that is lower, is not worth beginning. */
-const floorTokens = 1_024
-
 test.for(seeds)(`T4: ${calls} calls at once on money for k spend no more than there is (HEADGATE_TEST_SEED=%i)`, async seed => {
   const plan = planOf(seed)
   await using world = await opened(plan)
@@ -30,7 +25,8 @@ test.for(seeds)(`T4: ${calls} calls at once on money for k spend no more than th
   let looks = 0
   const hearing = Promise.all(
     Array.from({ length: calls }, async (_, number) => {
-      const answer = await call(world, plan, number)
+      const key = world.keys[number % world.keys.length]!
+      const answer = await equalCall({ url: world.url, key }, plan.bodies, number)
       if (answer !== 'served') return answer
       await expectNeverOverdrawn(world, plan)
       looks += 1
@@ -68,7 +64,7 @@ interface Plan {
   /** 0: nobody waits. Else it is below k: all look at the money while there is some, and only their holds can refuse them. */
   readonly concurrency: number
   readonly startsAtMs: number
-  readonly bodies: readonly string[]
+  readonly bodies: EqualBodies['bodies']
   readonly scripts: readonly Script[]
   readonly refusal: Refusal
 }
@@ -83,10 +79,7 @@ function planOf(seed: number): Plan {
   const answers = (seed >> 1) % 2 === 0 ? 'cost all of their hold' : 'cost less'
   const k = between(chance, 2, 300)
   const ceiling = oneOf(chance, [between(chance, 1, floorTokens), between(chance, floorTokens, 2_500)])
-  const bodies = [true, false].map(stream => bodyOf(stream, ceiling))
-  const [input, ...other] = new Set(bodies.map(body => sizeOf(JSON.parse(body), Buffer.byteLength(body)).tokens))
-  expect(other).toEqual([]) // A stream is held for like any other call.
-  const cost = (outputTokens: number) => BigInt(input!) * perToken.input + BigInt(outputTokens) * perToken.output
+  const { bodies, input, cost } = equalBodies(ceiling)
   const hold = cost(ceiling)
   const tooLittle = cost(Math.min(ceiling, floorTokens)) - 1n
   const money = BigInt(k) * hold + oneOf(chance, [0n, tooLittle, BigInt(between(chance, 0, Number(tooLittle)))])
@@ -95,14 +88,9 @@ function planOf(seed: number): Plan {
     ...{ k, money, ceiling, hold, funds, answers, startsAtMs, bodies },
     keys: between(chance, 1, 5),
     concurrency: seed % 3 === 2 ? 0 : between(chance, Math.ceil(k / 8), k - 1),
-    scripts: Array.from({ length: calls }, () => scriptOf(chance, answers, { ceiling, input: input! })),
+    scripts: Array.from({ length: calls }, () => scriptOf(chance, answers, { ceiling, input })),
     refusal: funds === 'wallet' ? refused('insufficient_quota', 'Insufficient balance') : windowUsed(startsAtMs + dayMs),
   }
-}
-
-/** Both forms are equally long, because the length says how many tokens of input are held for. */
-function bodyOf(stream: boolean, ceiling: number): string {
-  return `{"model":"sim","input":"hello","max_output_tokens":${ceiling},"stream":${stream ? 'true ' : 'false'}}`
 }
 
 function refused(code: string, message: string): Refusal {
@@ -154,29 +142,6 @@ async function opened({ funds, money, keys, concurrency, startsAtMs }: Plan): Pr
   const secrets = [world.key]
   while (secrets.length < keys) secrets.push((await world.addKey(world.user)).secret)
   return { ...world, keys: secrets }
-}
-
-/** An answer counts as served only when it is whole. */
-async function call(world: World & { readonly keys: readonly string[] }, { bodies }: Plan, number: number): Promise<'served' | Refusal> {
-  const key = world.keys[number % world.keys.length]!
-  if (number % 2 === 1) {
-    const answer = await send(world, { key, body: bodies[1]! })
-    if (answer.status !== 200) return refusalOf(answer)
-    expect(answer).toMatchObject({
-      ending: 'whole',
-      json: { object: 'response', status: expect.stringMatching(/^(completed|incomplete)$/) },
-    })
-    return 'served'
-  }
-  await using open = openStream(world, { key, body: bodies[0]! })
-  const { status, headers } = await open.begun
-  const events = await open.rest()
-  if (status !== 200) {
-    const json = JSON.parse(open.text)
-    return refusalOf({ status, headers, json, error: json.error, body: open.text, bytes: Buffer.from(open.text), ending: 'whole' })
-  }
-  expect(events.at(-1)!.type).toMatch(/^response\.(completed|incomplete)$/)
-  return 'served'
 }
 
 /** In the middle of it all: what is spent and what is held, together, are never more than the money. */

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import type { Coordinator } from '../../src/coordination/coordinator.ts'
 import { openStream, send } from '../client.ts'
 import { openWorld, until } from '../world.ts'
 import { connectTo, drip, headOf } from './raw-client.ts'
@@ -60,4 +61,50 @@ test('connections that are kept alive, idle or not, do not keep a gateway from s
   await stopped
   expect(performance.now() - startedMs).toBeLessThan(4_000)
   expect((await send(world)).status).toBe(0)
+})
+
+test('until the notice is over a call on a connection that was idle is served, and told that it is the last', async () => {
+  await using world = await openWorld({ settings: { stopNoticeMs: 2_000 } })
+  const body = JSON.stringify({ model: 'sim', input: 'hello' })
+  const call = headOf(world, { 'content-length': String(body.length) }) + body
+  await using client = await connectTo(world)
+  client.socket.write(call)
+  await until(async () => (await world.rows()).length === 1, 'the first call is not answered')
+  const stopped = world.headgate.stop()
+  await until(async () => (await fetch(`${world.url}/readyz`)).status === 503, 'the notice is not given')
+  client.socket.write(call)
+  const answers = (await client.closed).text.split(/(?=HTTP\/1\.1 )/)
+  expect(answers.map(answer => [answer.slice(9, 12), /^connection: close\r$/im.test(answer)])).toEqual([
+    ['200', false],
+    ['200', true],
+  ])
+  await stopped
+})
+
+test('a call that came in before the doors closed still finds its slot', async () => {
+  const { promise: mayEnter, resolve: letEnter } = Promise.withResolvers<void>()
+  const { promise: entering, resolve: enters } = Promise.withResolvers<void>()
+  const slowly = (enter: Coordinator['enter']): Coordinator['enter'] => {
+    return async (caller, signal) => {
+      enters()
+      await mayEnter
+      return enter(caller, signal)
+    }
+  }
+  const wrapCoordinator = <Port extends Coordinator>(port: Port): Port =>
+    new Proxy(port, {
+      get(target, name) {
+        if (name === 'enter') return slowly((caller, signal) => target.enter(caller, signal))
+        const found: unknown = Reflect.get(target, name)
+        return typeof found === 'function' ? found.bind(target) : found
+      },
+    })
+  await using world = await openWorld({ adapters: { wrapCoordinator } })
+  const answer = send(world)
+  await entering
+  const stopped = world.headgate.stop()
+  await until(() => !world.headgate.serving.server.listening, 'the doors do not close')
+  letEnter()
+  expect((await answer).status).toBe(200)
+  await stopped
 })

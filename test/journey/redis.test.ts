@@ -75,6 +75,9 @@ onRedis('with a Redis', () => {
   })
 })
 
+/** What is answered at once, or concerns no call. */
+const unwaited: ReadonlySet<string | symbol> = new Set(['linesNow', 'known', 'onAnnounced', 'announce'])
+
 /** Tells of each time that nobody goes on before a reply has come: what is asked together is waited for once. */
 function countWaits<Port extends Coordinator>(port: Port, waited: () => void): Port {
   let pending = 0
@@ -96,7 +99,7 @@ function countWaits<Port extends Coordinator>(port: Port, waited: () => void): P
   return new Proxy(port, {
     get(target, name) {
       const found: unknown = Reflect.get(target, name)
-      if (typeof found !== 'function' || name === 'linesNow' || name === 'onAnnounced' || name === 'announce') return found
+      if (typeof found !== 'function' || unwaited.has(name)) return found
       return (...asked: readonly unknown[]) => watched(Promise.resolve(Reflect.apply(found, target, asked)))
     },
   })

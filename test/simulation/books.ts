@@ -42,7 +42,7 @@ export class SimulatedBooks {
   }
 
   /** The gateway's parts that these books are. */
-  readonly ports: Pick<Gateway, 'ledger' | 'books' | 'owners' | 'recorder' | 'ownUsage'> = {
+  readonly ports: Pick<Gateway, 'ledger' | 'books' | 'owners' | 'recorder' | 'ownUsage' | 'pending'> = {
     ledger: {
       free: walletId => this.#later(() => ({ ...this.#wallets.get(walletId)! })),
       hold: request => this.#later(() => this.#hold(request)),
@@ -56,6 +56,9 @@ export class SimulatedBooks {
       refund: unplayed,
       entriesOf: unplayed,
       renewLease: unplayed,
+      endLease: unplayed,
+      endOtherLeases: unplayed,
+      leases: unplayed,
       expireHolds: unplayed,
       check: unplayed,
     },
@@ -75,6 +78,7 @@ export class SimulatedBooks {
     },
     recorder: { refused: row => this.#write(row), dropped: 0, flush: unplayed, [Symbol.asyncDispose]: unplayed },
     ownUsage: { calls: unplayed, sums: unplayed },
+    pending: { takeOver: unplayed, find: unplayed, isSettled: unplayed },
   }
 
   /** What is always true of the money. */

@@ -45,6 +45,8 @@ export class SimulatedDirectory implements Directory {
     return principal
   }
 
+  async catchUp(): Promise<void> {} // Nobody else changes it.
+
   async refresh(): Promise<void> {
     this.#snapshot = this.#newSnapshot()
     this.#principals.clear()

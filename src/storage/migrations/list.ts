@@ -9,6 +9,7 @@ import { firstEventLimit } from './0007-first-event-limit.ts'
 import { organizations } from './0008-organizations.ts'
 import { background } from './0009-background.ts'
 import { retention } from './0010-retention.ts'
+import { manyNodes } from './0011-many-nodes.ts'
 
 /** Every change of the schema, in order. A new one is a file and a line here. */
 export const migrations: readonly Migration[] = [
@@ -22,4 +23,5 @@ export const migrations: readonly Migration[] = [
   organizations,
   background,
   retention,
+  manyNodes,
 ]
