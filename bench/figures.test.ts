@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { median, percentile, shown, tableOf } from './figures.ts'
+import { median, percentile, shown, slopeOf, tableOf } from './figures.ts'
 
 const hundred = Array.from({ length: 100 }, (_, index) => 100 - index)
 
@@ -17,3 +17,16 @@ test('nothing has no percentile, and is shown as a dash', () => expect(shown(per
 
 test('columns are as wide as their widest cell, numbers right', () =>
   expect(tableOf(['', 'µs'], [['relay', '50']])).toBe('|       | µs |\n|------:|---:|\n| relay | 50 |'))
+
+test('the slope of a line is its slope, whatever lies beside it by as much on both sides', () => {
+  expect(slopeOf([0, 1, 2, 3].map(x => [x, 7 + 3 * x]))).toBe(3)
+  expect(
+    slopeOf([
+      [0, 1],
+      [0, -1],
+      [2, 5],
+      [2, 3],
+    ]),
+  ).toBe(2)
+  expect(slopeOf([[1, 1]])).toBe(0)
+})

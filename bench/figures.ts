@@ -21,3 +21,12 @@ export function tableOf(head: readonly string[], lines: readonly (readonly strin
   const lineOf = (cells: readonly string[]) => `| ${cells.map((cell, column) => cell.padStart(widths[column]!)).join(' | ')} |`
   return [lineOf(head), `|${widths.map(width => `${'-'.repeat(width + 1)}:`).join('|')}|`, ...lines.map(lineOf)].join('\n')
 }
+
+/** By least squares: y per x. */
+export function slopeOf(points: readonly (readonly [number, number])[]): number {
+  const mean = (of: (point: readonly [number, number]) => number) => points.reduce((sum, point) => sum + of(point), 0) / points.length
+  const [meanX, meanY] = [mean(([x]) => x), mean(([, y]) => y)]
+  const along = points.reduce((sum, [x, y]) => sum + (x - meanX) * (y - meanY), 0)
+  const across = points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0)
+  return across === 0 ? 0 : along / across
+}
