@@ -21,6 +21,8 @@ import type { Subject } from './subjects/subject.ts'
 const subjects: readonly Subject[] = [direct, nginx, relay, headgate, many, portkey]
 const resultsFolder = join(import.meta.dirname, 'results')
 
+const warmUpMs = 2_500
+
 const options = {
   only: { type: 'string', default: '' },
   rounds: { type: 'string', default: '5' },
@@ -51,8 +53,9 @@ async function run(said: Said): Promise<void> {
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130))
   const progress = (line: string) => void process.stderr.write(`${new Date().toTimeString().slice(0, 8)}  ${line}\n`)
-  const plan: Plan = { subjects: present, scenarios: chosen.scenarios, rounds, folder, profiled: said.profile, progress }
+  const plan: Plan = { subjects: present, scenarios: chosen.scenarios, rounds, warmUpMs, folder, profiled: said.profile, progress }
   const results = await runRounds(plan)
+  if (results.struckOut.length > 0) process.exitCode = 1
   const at = new Date()
   const name = said.save ? at.toISOString().slice(0, 10) : 'latest'
   const paths = saveResults(resultsFolder, name, plan, { results, reading: { machine, at } })
@@ -76,7 +79,7 @@ function choose(names: readonly string[]): Pick<Plan, 'subjects' | 'scenarios'> 
 
 /** All that the run showed, as text. */
 function told({ subjects, scenarios, rounds }: Plan, results: Results): string {
-  const { commitsMs, loads, audits, profiles } = results
+  const { commitsMs, loads, audits, profiles, struckOut } = results
   const load = `load average ${shown(Math.min(...loads))} to ${shown(Math.max(...loads))} as the rounds began`
   return [
     ...profiles.map(({ subject, calls, threads }) => `${reportProfiles(threads, join(resultsFolder, 'profiles', subject), calls)}\n`),
@@ -86,5 +89,6 @@ function told({ subjects, scenarios, rounds }: Plan, results: Results): string {
     ...subjects.flatMap(({ name, noStreams }) => (noStreams ? [`${name} is left out where answers are streamed: ${noStreams}`] : [])),
     `\n${resultTable(results, subjects, scenarios)}\n\n${targetTable(results)}\n`,
     ...audits,
+    ...struckOut.map(line => `struck out, without figures: ${line}`),
   ].join('\n')
 }

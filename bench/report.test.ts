@@ -30,7 +30,7 @@ const results: Results = {
       ]),
     ],
   ]),
-  ...{ commitsMs: [0.1, 0.2, 0.3], loads: [1], audits: [], profiles: [] },
+  ...{ commitsMs: [0.1, 0.2, 0.3], loads: [1], audits: [], struckOut: [], profiles: [] },
 }
 
 test('what is added is taken against the same round', () => {

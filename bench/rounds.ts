@@ -17,6 +17,8 @@ export interface Plan {
   readonly subjects: readonly Subject[]
   readonly scenarios: readonly Scenario[]
   readonly rounds: number
+  /** How long each is made ready with JSON calls, and then as long with streams. */
+  readonly warmUpMs: number
   /** Of its own, on a disk. */
   readonly folder: string
   readonly profiled: boolean
@@ -34,6 +36,8 @@ export interface Results {
   readonly loads: readonly number[]
   /** What the books of each subject that keeps them were found to be. */
   readonly audits: readonly string[]
+  /** Who answered wrong, or whose books do not hold what it answered, and how: there are no figures of them. */
+  readonly struckOut: readonly string[]
   readonly profiles: readonly { readonly subject: string; readonly calls: number; readonly threads: readonly ThreadProfile[] }[]
 }
 
@@ -42,15 +46,15 @@ interface Contender {
   readonly subject: Subject
   readonly at: Running
   calls: number
+  /** Why it is out of the race. */
+  struckOut?: string
 }
 
-const warmUpMs = 3_000
-const streamWarmUpMs = 1_500
 const warmUpInFlight = 50
 const commitsPerRound = 100
 const probe: Ask = { stream: false }
 
-/** Rejects when any answer was wrong, or books do not hold what was answered: then there are no figures. */
+/** Whoever gives a wrong answer, or has books that do not hold what it answered, is struck out; the others go on. */
 export async function runRounds(plan: Plan): Promise<Results> {
   await using scope = new AsyncDisposableStack()
   const { folder, profiled, progress } = plan
@@ -61,26 +65,41 @@ export async function runRounds(plan: Plan): Promise<Results> {
   const contenders: Contender[] = []
   for (const subject of plan.subjects) {
     progress(`starting and warming up ${subject.name}`)
-    const at = scope.use(await subject.start({ upstreamPort, folder, profiled }))
-    contenders.push({ subject, at, calls: await warmUp(subject, at, answers) })
+    const at = scope.use(await subject.start({ upstreamPort, folder, profiled, fromSource: profiled }))
+    contenders.push({ subject, at, calls: await warmUp(subject, at, answers, plan.warmUpMs) })
   }
   const profiling = await profile(contenders)
   const measured = await takeTurns(plan, { contenders, answers, loadPids: [process.pid, upstream.pid] })
   const profiles = await Promise.all(profiling.map(end => end()))
   const audits: string[] = []
-  for (const { subject, at, calls } of contenders) {
-    const found = await at.audit?.(calls)
-    if (found !== undefined)
-      audits.push(`${subject.name}: ${calls.toLocaleString('en')} calls, each on the books once with its charge; they balance; ${found}`)
+  for (const one of contenders) audits.push(...(await audit(one)))
+  const out = contenders.filter(({ struckOut }) => struckOut !== undefined)
+  for (const bySubject of measured.runs.values()) for (const { subject } of out) bySubject.delete(subject.name)
+  return { ...measured, audits, profiles, struckOut: out.map(({ subject, struckOut }) => `${subject.name}: ${struckOut}`) }
+}
+
+/** What was found, of those who keep books and still run. */
+async function audit(one: Contender): Promise<string[]> {
+  const { subject, at, calls } = one
+  if (one.struckOut !== undefined || at.audit === undefined) return []
+  try {
+    const found = await at.audit(calls)
+    return [`${subject.name}: ${calls.toLocaleString('en')} calls, each on the books once with its charge; they balance; ${found}`]
+  } catch (error) {
+    one.struckOut = `its books: ${messageOf(error)}`
+    return []
   }
-  return { ...measured, audits, profiles }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 /** Until the compiler has met every path often enough: a gateway runs for months. Returns how many calls that took. */
-async function warmUp({ noStreams }: Subject, at: Running, answers: Answers): Promise<number> {
-  const { calls } = await keepInFlight(loadOf(probe, at, answers), warmUpInFlight, warmUpMs)
+async function warmUp({ noStreams }: Subject, at: Running, answers: Answers, ms: number): Promise<number> {
+  const { calls } = await keepInFlight(loadOf(probe, at, answers), warmUpInFlight, ms)
   if (noStreams !== undefined) return calls
-  const streamed = await keepInFlight(loadOf({ stream: true, gapMs: 2 }, at, answers), warmUpInFlight, streamWarmUpMs)
+  const streamed = await keepInFlight(loadOf({ stream: true, gapMs: 2 }, at, answers), warmUpInFlight, ms)
   return calls + streamed.calls
 }
 
@@ -90,11 +109,10 @@ interface Field {
   readonly loadPids: readonly number[]
 }
 
+type Turns = Pick<Results, 'commitsMs' | 'loads'> & { readonly runs: Map<string, Map<string, Figures[]>> }
+
 /** Everybody runs a scenario before anybody runs the next, so that what else the machine does meets them alike. */
-async function takeTurns(
-  { scenarios, rounds, folder, progress }: Plan,
-  field: Field,
-): Promise<Pick<Results, 'runs' | 'commitsMs' | 'loads'>> {
+async function takeTurns({ scenarios, rounds, folder, progress }: Plan, field: Field): Promise<Turns> {
   const runs = new Map(scenarios.map(({ name }) => [name, new Map<string, Figures[]>()]))
   const capacities = new Map<string, number[]>()
   const commitsMs: number[] = []
@@ -104,17 +122,33 @@ async function takeTurns(
     commitsMs.push(...timeCommits(folder, commitsPerRound))
     for (const scenario of scenarios) {
       progress(`round ${round} of ${rounds}: ${scenario.about}`)
-      for (const one of field.contenders.filter(({ subject }) => takesPart(subject, scenario))) {
-        const load = loadOf(scenario.ask, one.at, field.answers)
-        const perSecond = scenario.halfOf === undefined ? Number.NaN : await halfRate(one, capacities, field)
-        const { figures, calls } = await measure(scenario, { load, perSecond, gatewayPids: one.at.pids(), loadPids: field.loadPids })
-        one.calls += calls
+      for (const one of field.contenders) {
+        if (one.struckOut !== undefined || !takesPart(one.subject, scenario)) continue
+        const figures = await takeTurn(one, scenario, capacities, field)
+        if (figures === undefined) {
+          progress(`struck out ${one.subject.name}: ${one.struckOut}`)
+          continue
+        }
         append(runs.get(scenario.name)!, one.subject.name, figures)
         if (scenario.name === 'json50') append(capacities, one.subject.name, figures.perSecond)
       }
     }
   }
   return { runs, commitsMs, loads }
+}
+
+/** Undefined when it answered wrong, and is struck out. */
+async function takeTurn(one: Contender, scenario: Scenario, capacities: Map<string, number[]>, field: Field): Promise<Figures | undefined> {
+  const load = loadOf(scenario.ask, one.at, field.answers)
+  try {
+    const perSecond = scenario.isHalfLoad ? await halfRate(one, capacities, field) : Number.NaN
+    const { figures, calls } = await measure(scenario, { load, perSecond, gatewayPids: one.at.pids(), loadPids: field.loadPids })
+    one.calls += calls
+    return figures
+  } catch (error) {
+    one.struckOut = `${scenario.about}: ${messageOf(error)}`
+    return undefined
+  }
 }
 
 export function takesPart({ keepsBooks = false, noStreams }: Subject, { booksOnly = false, ask }: Scenario): boolean {

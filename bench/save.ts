@@ -17,10 +17,10 @@ export function saveResults(
   { results, reading }: { readonly results: Results; readonly reading: Reading },
 ) {
   const { subjects, scenarios, rounds } = plan
-  const { runs, commitsMs, loads, audits } = results
+  const { runs, commitsMs, loads, audits, struckOut } = results
   const written = {
     at: reading.at.toISOString(),
-    ...{ machine: reading.machine, rounds, loads, audits },
+    ...{ machine: reading.machine, rounds, loads, audits, struckOut },
     subjects: subjects.map(({ name, about }) => ({ name, about })),
     scenarios: scenarios.map(({ name, about, unit }) => ({ name, about, unit })),
     commitsMs,

@@ -37,6 +37,7 @@ import { openEgress } from './upstreams/egress.ts'
 import { openOwnUsage } from './usage/own.ts'
 import { openPending } from './usage/pending.ts'
 import { openRecorder } from './usage/refusals.ts'
+import { openRetention } from './usage/retention.ts'
 
 /** A gateway that serves. */
 export interface Headgate {
@@ -90,6 +91,7 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   const serving = openServer(gateway, { admin: openAdmin({ database, gateway, seal, nodes }), notReady, troubles }, settings)
   scope.use(await keepLease(gateway, settings, { about: nodes.about, isAlone: sharedTime === undefined }))
   scope.defer(() => gateway.background.close())
+  scope.use(openRetention({ database, ...parts }, settings))
   watch(gateway, inFlight, serving)
   const url = await listen(serving, settings.listen, log)
   const rest = scope.move()

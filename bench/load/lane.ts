@@ -41,7 +41,7 @@ async function openLine(port: number): Promise<Line> {
   })
   const end = (error: Error) => waiting?.reject(error)
   socket.on('error', end)
-  socket.on('close', () => end(new Error(`the connection ended in the middle of an answer, after ${reader.heard.bytes} bytes`)))
+  socket.on('close', () => end(new Error(`the connection ended in the middle of an answer, after ${reader.heard.events} events`)))
   return {
     call(request) {
       waiting = Promise.withResolvers<Heard>()

@@ -21,6 +21,12 @@ const torn = {
   wire: streamHead + chunked([...body.matchAll(/[\s\S]{1,7}/g)].map(String)),
 }
 const together = { ...stream, name: 'a stream whose events come together', wire: streamHead + chunked([body]) }
+const waited = {
+  ...stream,
+  name: 'a stream with comments for whoever waits',
+  wire: streamHead + chunked([':\n\n', events[0]!, ': still here\n\n:\n\n', ...events.slice(1)]),
+  tail: expect.stringContaining('usage'),
+}
 const empty = {
   name: 'an empty body',
   wire: 'HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n',
@@ -30,7 +36,7 @@ const empty = {
   tail: '',
 }
 
-for (const { name, wire, ...heard } of [json, stream, torn, together, empty]) {
+for (const { name, wire, ...heard } of [json, stream, torn, together, waited, empty]) {
   test(`${name} is read the same wherever the socket cuts it`, () => {
     for (let cut = 0; cut < wire.length; cut += 1) {
       const reader = new Reader()

@@ -1,7 +1,7 @@
 /** What one answer was, as far as it has come. */
 export interface Heard {
   status: number
-  /** Of the body, without its framing. */
+  /** Of the body, without its framing and without comments, which a gateway may send to whoever waits. */
   bytes: number
   events: number
   firstEventMs: number
@@ -17,6 +17,7 @@ const blankLine = Buffer.from('\r\n\r\n')
 const eventEnd = Buffer.from('\n\n')
 const nothing = Buffer.alloc(0)
 const newline = 10
+const colon = 58
 const tailBytes = 4096
 
 type Reading = 'head' | 'length' | 'chunkSize' | 'chunk' | 'chunkEnd' | 'lastLine' | 'whole'
@@ -31,6 +32,9 @@ export class Reader {
   #unread: Buffer = nothing
   #left = 0
   #lastEventMs = 0
+  /** Of the event, or the JSON, that has not ended yet. */
+  #eventBytes = 0
+  #eventFirst: number | undefined
   #endedInNewline = false
 
   /** Takes what the socket brought; true when the answer is whole. */
@@ -43,13 +47,17 @@ export class Reader {
       at += read
     }
     this.#unread = at === bytes.length ? nothing : bytes.subarray(at)
-    return this.#reading === 'whole'
+    if (this.#reading !== 'whole') return false
+    // JSON, that is no event; or an event that was cut.
+    this.heard.bytes += this.#eventBytes
+    return true
   }
 
   /** Makes ready for the next answer. */
   reset(): void {
     this.heard = unheard()
     this.#reading = 'head'
+    this.#eventBytes = 0
     this.#endedInNewline = false
   }
 
@@ -90,23 +98,35 @@ export class Reader {
 
   #hear(part: Buffer, nowMs: number): void {
     const { heard } = this
-    heard.bytes += part.length
     heard.tail = part.length >= tailBytes || heard.tail.length === 0 ? part : Buffer.concat([heard.tail, part]).subarray(-tailBytes)
-    const events = this.#eventsIn(part)
-    if (events === 0) return
-    if (heard.events === 0) heard.firstEventMs = nowMs
+    const eventsBefore = heard.events
+    let start = 0
+    for (let end = this.#eventEnd(part, 0); end !== -1; end = this.#eventEnd(part, end)) {
+      const bytes = this.#eventBytes + end - start
+      const isComment = (this.#eventBytes === 0 ? part[start] : this.#eventFirst) === colon
+      if (!isComment) heard.events += 1
+      heard.bytes += isComment ? 0 : bytes
+      this.#eventBytes = 0
+      start = end
+    }
+    if (this.#eventBytes === 0) this.#eventFirst = part[start]
+    this.#eventBytes += part.length - start
+    this.#endedInNewline = part.at(-1) === newline && start < part.length
+    if (heard.events > eventsBefore) this.#time(nowMs, eventsBefore === 0)
+  }
+
+  #time(nowMs: number, isFirst: boolean): void {
+    const { heard } = this
+    if (isFirst) heard.firstEventMs = nowMs
     else heard.longestSilenceMs = Math.max(heard.longestSilenceMs, nowMs - this.#lastEventMs)
-    heard.events += events
     this.#lastEventMs = nowMs
   }
 
-  /** An event ends in a blank line, and what brings it may be cut in the middle of that. */
-  #eventsIn(part: Buffer): number {
-    let events = this.#endedInNewline && part[0] === newline ? 1 : 0
-    let at = part.indexOf(eventEnd, events)
-    for (; at !== -1; at = part.indexOf(eventEnd, at + eventEnd.length)) events += 1
-    this.#endedInNewline = part.at(-1) === newline && !(part.at(-2) === newline)
-    return events
+  /** Where the next event ends: after a blank line, which may be cut in its middle. -1 when it does not end here. */
+  #eventEnd(part: Buffer, from: number): number {
+    if (from === 0 && this.#endedInNewline && part[0] === newline) return 1
+    const at = part.indexOf(eventEnd, from)
+    return at === -1 ? -1 : at + eventEnd.length
   }
 }
 

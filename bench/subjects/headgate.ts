@@ -9,10 +9,11 @@ import { openSqlite } from '../../src/storage/sqlite.ts'
 import { gatewayCore } from '../cores.ts'
 import { model } from '../load/answers.ts'
 import type { Caller } from '../load/request.ts'
+import { publishedIn, source } from './package.ts'
 import { freePort, startProgram } from './program.ts'
 import type { Ground, Running, Subject } from './subject.ts'
 
-/** As an operator runs it: the program itself, with the defaults of every setting. */
+/** As an operator runs it: the program itself, with the defaults of every setting but `patience`. */
 export const headgate: Subject = {
   name: 'headgate',
   about: 'Headgate embedded, everything on: keys, limits, rates, hold, synced settle, row, metrics, log',
@@ -37,16 +38,20 @@ export interface Installation {
   readonly open: () => Promise<{ readonly database: Database; readonly engine: string }>
 }
 
-const program = join(import.meta.dirname, '../../bin/headgate.mjs')
+/** Where other programs take most of the core, calls shall wait longer for the books, and not be refused: a refusal ends the run. */
+const patience = { HEADGATE_BOOKS_TIMEOUT_MS: '10000', HEADGATE_STOP_NOTICE_MS: '0' }
 
-export async function startGateway({ upstreamPort, profiled }: Ground, { data, env, open }: Installation): Promise<Running> {
+export async function startGateway(
+  { upstreamPort, folder, profiled, fromSource }: Ground,
+  { data, env, open }: Installation,
+): Promise<Running> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   mkdirSync(data, { recursive: true })
   const inspector = profiled ? await freePort() : undefined
   const flags = inspector === undefined ? [] : [`--inspect=127.0.0.1:${inspector}`]
-  const settings = { HEADGATE_LISTEN: `127.0.0.1:${port}`, HEADGATE_DATA: data, HEADGATE_STOP_NOTICE_MS: '0', ...env }
-  const words = [process.execPath, ...flags, program, 'serve']
+  const settings = { HEADGATE_LISTEN: `127.0.0.1:${port}`, HEADGATE_DATA: data, ...patience, ...env }
+  const words = [process.execPath, ...flags, fromSource ? source : publishedIn(folder), 'serve']
   const started = await startProgram({ core: gatewayCore, words, env: settings, log: join(data, 'serve.log') }, port)
   const callers = await furnish(connectApi({ url, data, adminToken: null }), upstreamPort)
   return {

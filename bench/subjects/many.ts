@@ -12,7 +12,7 @@ const missing = missingPostgres ?? (isThere('redis-server', '--version') ? undef
 /** As in a team of many nodes. The servers stand on the core of the load: with two cores they have to stand somewhere. */
 export const many: Subject = {
   name: 'pg+redis',
-  about: 'Headgate on PostgreSQL and Redis, everything on; the servers have the core of the load',
+  about: 'Headgate on PostgreSQL and Redis, everything on; servers on the core of the load',
   keepsBooks: true,
   ...(missing === undefined ? {} : { missing }),
   start: startMany,
@@ -33,7 +33,10 @@ async function startMany(ground: Ground): Promise<Running> {
     )
     return { database, engine: `PostgreSQL ${row!.version}, fsync ${row!.fsync}, synchronous_commit ${row!.synchronous}` }
   }
-  const env = { HEADGATE_DATABASE_URL: url, HEADGATE_REDIS_URL: `redis://127.0.0.1:${port}` }
+  const env = {
+    HEADGATE_DATABASE_URL: url,
+    HEADGATE_REDIS_URL: `redis://127.0.0.1:${port}`,
+  }
   const running = scope.use(await startGateway(ground, { data: join(ground.folder, 'many'), env, open }))
   const rest = scope.move()
   return { ...running, [Symbol.asyncDispose]: () => rest.disposeAsync() }

@@ -21,6 +21,8 @@ export interface Ground {
   readonly folder: string
   /** Whether programs of ours are to be open to an inspector, which asks where their time goes. */
   readonly profiled: boolean
+  /** Whether Headgate runs as it stands in the source tree: without a build, and with its own lines in a profile. */
+  readonly fromSource: boolean
 }
 
 export interface Running extends AsyncDisposable {

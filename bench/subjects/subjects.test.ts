@@ -29,7 +29,7 @@ describe.skipIf(!isThere('taskset', '--version'))('what is measured (left out wh
     const upstreamPort = await freePort()
     const words = [process.execPath, join(import.meta.dirname, '../upstream.ts'), String(upstreamPort)]
     upstream = await startProgram({ core: loadCore, words, log: join(folder, 'upstream.log') }, upstreamPort)
-    ground = { upstreamPort, folder, profiled: false }
+    ground = { upstreamPort, folder, profiled: false, fromSource: true }
   })
   afterAll(async () => {
     await upstream.stop()

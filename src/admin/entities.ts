@@ -96,6 +96,11 @@ export function timeText(ms: number): string {
   return new Date(ms).toISOString()
 }
 
+/** The day of UTC, such as 2026-01-31. */
+export function dayText(ms: number): string {
+  return timeText(ms).slice(0, 'yyyy-mm-dd'.length)
+}
+
 export function timeTextOrNull(ms: number | null): string | null {
   return ms === null ? null : timeText(ms)
 }

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { moveCut } from '../ledger/kept.ts'
+import { firstIdOf, newId } from '../lib/id.ts'
 import { openSqlite } from '../storage/sqlite.ts'
 import { type AdminBed, openAdminBed } from './admin.fixture.ts'
 
@@ -36,4 +38,19 @@ const wrong: readonly (readonly [object, string])[] = [
 test.each(wrong)('%j is refused in a sentence', async (change, sentence) => {
   const { error } = await bed.ask(422, 'POST', '/reconcile', { ...period, figures: [], ...change })
   expect(error.message).toContain(sentence)
+})
+
+test('a period of which rows were cut is refused, because its calls would look like requests that we never saw', async () => {
+  const beforeMs = Date.UTC(2026, 9, 1)
+  await moveCut(bed.database, { before: firstIdOf(beforeMs), beforeMs })
+  await bed.ask(200, 'POST', '/reconcile', { ...period, figures: [] })
+  const { error } = await bed.ask(422, 'POST', '/reconcile', { ...period, since: '2026-09-30T00:00:00Z', figures: [] })
+  expect(error).toMatchObject({
+    path: ['since'],
+    message: 'since is 2026-09-30, but rows of calls before 2026-10-01 were cut (usageKeptDays); ask from then on.',
+  })
+  const { error: gone } = await bed.ask(404, 'GET', `/usage/${newId(beforeMs - 1)}`)
+  expect(gone.message).toMatch(/^There is no call "[0-9a-f-]+" now: rows of calls before 2026-10-01 were cut \(usageKeptDays\)\.$/)
+  const { error: never } = await bed.ask(404, 'GET', `/usage/${newId(beforeMs)}`)
+  expect(never.message).not.toContain('cut')
 })

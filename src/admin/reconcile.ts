@@ -1,9 +1,10 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import { readCut } from '../ledger/kept.ts'
 import { formatUsd, parseUsd } from '../ledger/money.ts'
 import { mayHaveCost } from '../upstreams/verdict.ts'
 import { type Amounts, type Counted, countByDay, type Pricing, type Unknown } from '../usage/counted.ts'
 import { type Comparison, type Figure, reconcile, type Theirs } from '../usage/reconcile.ts'
-import { timeText } from './entities.ts'
+import { dayText, timeText } from './entities.ts'
 import { label, model, object, time, usd } from './fields.ts'
 import type { AdminParts } from './ports.ts'
 import { invalid } from './refusal.ts'
@@ -106,6 +107,7 @@ type Asked = z.output<typeof bodySchema>
 async function reconciliation({ since, until, accounts = [], costDecimals = 9, figures }: Asked, parts: AdminParts) {
   const period = { sinceMs: Math.floor(since / dayMs) * dayMs, untilMs: Math.ceil(until / dayMs) * dayMs }
   refusePeriod(period)
+  await refuseCut(period, parts)
   const { accountNames, accountIds, pricing } = readDirectory(parts)
   const said = readFigures(figures, accountIds, pricing)
   const covered = new Set([...idsOf(accounts, accountIds), ...said.map(({ accountId }) => accountId)])
@@ -130,6 +132,14 @@ function refusePeriod({ sinceMs, untilMs }: { readonly sinceMs: number; readonly
   const days = (untilMs - sinceMs) / dayMs
   if (days > daysMax)
     throw invalid([{ path: ['since'], message: `since is ${days} days before until; at most ${daysMax} are read at once.` }])
+}
+
+/** Calls that are not on the books any more would look like requests that we never saw. */
+async function refuseCut({ sinceMs }: { readonly sinceMs: number }, { database }: AdminParts): Promise<void> {
+  const { beforeMs } = await readCut(database)
+  if (sinceMs >= beforeMs) return
+  const message = `since is ${dayText(sinceMs)}, but rows of calls before ${dayText(beforeMs)} were cut (usageKeptDays); ask from then on.`
+  throw invalid([{ path: ['since'], message }])
 }
 
 function readDirectory({ directory }: AdminParts) {
@@ -181,7 +191,7 @@ function unknownAccount(account: string, path: Problem['path'], accountIds: Read
 function lineView({ dayStartsAtMs, accountId, model: name, verdict, causes, ...sides }: Comparison, nameOf: (id: string) => string) {
   const { ours, theirs, difference, parts } = sides
   return {
-    day: timeText(dayStartsAtMs).slice(0, 10),
+    day: dayText(dayStartsAtMs),
     account: nameOf(accountId),
     model: name,
     verdict,

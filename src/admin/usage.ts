@@ -1,13 +1,15 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import { readCut } from '../ledger/kept.ts'
 import { formatUsd } from '../ledger/money.ts'
 import type { Refund } from '../ledger/refund.ts'
+import { timeOfId } from '../lib/id.ts'
 import { type AttemptRow, uncollectedReasons } from '../usage/record.ts'
 import { type Call, callById, listCalls } from '../usage/report.ts'
-import { namesOf, timeText } from './entities.ts'
+import { dayText, namesOf, timeText } from './entities.ts'
 import { object, time } from './fields.ts'
 import { accountNamed, labelsOf, userNamed } from './lookup.ts'
 import type { AdminParts } from './ports.ts'
-import { notFound } from './refusal.ts'
+import { notFound, Refusal } from './refusal.ts'
 import { idParams, ok, pageQuery, pageSchema, routes } from './routes.ts'
 
 /** Calls, what they used and what they cost; together with its attempts a call's row is its receipt. */
@@ -22,7 +24,7 @@ export function usageRoutes(parts: AdminParts) {
     .openapi(show, async context => {
       const { id } = context.req.valid('param')
       const receipt = await callById(parts.database, id)
-      if (receipt === undefined) throw notFound('call', id)
+      if (receipt === undefined) throw await noCall(id, parts)
       const view = (await viewer([receipt.call], parts))(receipt.call)
       return context.json({ ...view, refund: refundView(receipt.refund), attempts: await attemptViews(receipt.attempts, parts) }, 200)
     })
@@ -116,6 +118,14 @@ const show = createRoute({
   request: { params: idParams },
   responses: ok('Everything about one call.', receiptSchema),
 })
+
+/** Tells what never was from what is no more. */
+async function noCall(id: string, { database }: AdminParts): Promise<Refusal> {
+  const { before, beforeMs } = await readCut(database)
+  if (timeOfId(id) === undefined || id >= before) return notFound('call', id)
+  const said = `There is no call ${JSON.stringify(id.slice(0, 100))} now: rows of calls before ${dayText(beforeMs)} were cut (usageKeptDays).`
+  return new Refusal(404, 'not_found', said)
+}
 
 type Asked = Omit<z.output<typeof listUsageQuery>, 'limit' | 'cursor'>
 

@@ -28,6 +28,8 @@ export interface Address {
 interface Range {
   readonly min?: number
   readonly max?: number
+  /** 0 is taken too, though it is below `min`: it stands for something else. */
+  readonly orZero?: boolean
 }
 
 /** Longer than a day nobody waits; a Node timer above 2³¹ − 1 ms fires at once. */
@@ -43,8 +45,13 @@ export function bytes(initial: number, about: string, { min = 1, max = mostBytes
 }
 
 /** A whole number of things: `unit` is their plural. */
-export function count(initial: number, unit: string, about: string, { min = 0, max = 1_000_000_000 }: Range = {}): Setting<number> {
-  return integer({ unit, initial, about, min, max })
+export function count(
+  initial: number,
+  unit: string,
+  about: string,
+  { min = 0, max = 1_000_000_000, orZero = false }: Range = {},
+): Setting<number> {
+  return integer({ unit, initial, about, min, max, orZero })
 }
 
 export function percent(initial: number, about: string): Setting<number> {
@@ -170,15 +177,24 @@ export function networks(about: string): Setting<readonly string[]> {
   }
 }
 
-function integer(shape: { unit: string; initial: number; about: string; min: number; max: number }): Setting<number> {
-  const { unit, initial, about, min, max } = shape
+interface Integer {
+  readonly unit: string
+  readonly initial: number
+  readonly about: string
+  readonly min: number
+  readonly max: number
+  readonly orZero?: boolean
+}
+
+function integer(shape: Integer): Setting<number> {
+  const { unit, initial, about, min, max, orZero = false } = shape
   return {
     kind: 'integer',
     unit,
     about,
-    takes: `a whole number of ${unit} from ${min} to ${max}`,
+    takes: `${orZero ? '0, or ' : ''}a whole number of ${unit} from ${min} to ${max}`,
     initial,
-    parse: written => wholeNumber(written, shape),
+    parse: written => (orZero && written === '0' ? 0 : wholeNumber(written, shape)),
     show: String,
   }
 }

@@ -165,6 +165,12 @@ export const groups = {
         'How much output is held for when neither the client nor the price book says how much there can be.',
         { min: 1 },
       ),
+      usageKeptDays: count(
+        0,
+        'days',
+        'How long the rows of calls are kept: what each was, its attempts and its hold. Money stays accounted for. 0: for ever.',
+        { min: 31, max: 36_500, orZero: true },
+      ),
       leaseMs: ms(30_000, 'After this silence a gateway counts as dead: its holds expire and its slots are free.', { min: 1_000 }),
       leaseRenewMs: ms(5_000, 'How often a gateway says that it is alive.', { min: 100 }),
     },

@@ -73,6 +73,7 @@ export function openMetrics() {
       labelNames: ['model'],
       registry,
     }),
+    ...cutting(registry),
     ...agreeing(registry),
     firstTokenSeconds: spread('headgate_first_token_seconds', 'From the request to the first event.'),
     durationSeconds: spread('headgate_duration_seconds', 'From the request to its end.'),
@@ -81,6 +82,24 @@ export function openMetrics() {
 }
 
 export type Metrics = ReturnType<typeof openMetrics>
+
+/** What becomes of rows that are older than what is kept. */
+function cutting(registry: Registry) {
+  return {
+    rowsCut: new Tally({
+      name: 'headgate_rows_cut_total',
+      help: 'Rows of old calls that were deleted one by one, by table; whole months that a server drops are not counted.',
+      labelNames: ['table'],
+      registry,
+    }),
+    monthsCut: new Count({ name: 'headgate_months_cut_total', help: 'Months of old calls that were dropped whole.', registry }),
+    cutsFailed: new Count({
+      name: 'headgate_cuts_failed_total',
+      help: 'Runs that could not make the months to come or cut old rows. The next one tries again; alarm when it goes on growing.',
+      registry,
+    }),
+  }
+}
 
 /** How this gateway gets on with the others. */
 function agreeing(registry: Registry) {

@@ -38,7 +38,7 @@ export function sqliteThread(path: string, start: () => Worker): SqliteThread {
     if (life === undefined) return
     const ended = Promise.withResolvers<void>()
     life.worker.once('exit', ended.resolve)
-    post(life)
+    postNow(life)
     life.worker.postMessage(null)
     await ended.promise
   }
@@ -51,9 +51,12 @@ interface Life {
   readonly worker: Worker
   /** Statements whose text it has. */
   readonly known: Set<number>
-  /** Commands of this turn of the event loop: they travel together. */
+  /** Commands that are to travel together: of this turn of the event loop, and those that came while others were under way. */
   outbox: Message
   readonly asked: Asked[]
+  /** Commands that it has and did not answer yet. */
+  underWay: number
+  isPosting: boolean
   /** The program waits for the file to be closed, also when nothing is asked any more. */
   closing: boolean
 }
@@ -65,16 +68,18 @@ interface Asked {
 }
 
 function liveWith(worker: Worker, path: string): Life {
-  const life: Life = { worker, known: new Set(), outbox: [], asked: [], closing: false }
+  const life: Life = { worker, known: new Set(), outbox: [], asked: [], underWay: 0, isPosting: false, closing: false }
   let reason = 'its thread ended'
   worker.on('message', (answers: readonly Answer[]) => {
     const answered = life.asked.splice(0, answers.length)
+    life.underWay -= answers.length
     if (life.asked.length === 0 && !life.closing) worker.unref()
     for (const [index, { steps, resolve, reject }] of answered.entries()) {
       const answer = committed(answers[index]!, steps, path)
       if (answer instanceof Error) reject(answer)
       else resolve(answer)
     }
+    if (life.outbox.length > 0) postSoon(life)
   })
   worker.on('error', error => {
     reason = error instanceof Error ? error.message : String(error)
@@ -87,13 +92,26 @@ function liveWith(worker: Worker, path: string): Life {
 
 function send(life: Life, level: Level, asked: Asked): void {
   if (life.asked.length === 0) life.worker.ref()
-  if (life.outbox.length === 0) setImmediate(post, life)
   life.asked.push(asked)
   writeCommand(life.outbox, level, asked.steps, life.known)
+  postSoon(life)
 }
 
-function post(life: Life): void {
-  if (life.outbox.length > 0) life.worker.postMessage(life.outbox)
+/**
+ * At the end of this turn; while it is at work, when it has answered. To wake a thread costs more than most commands, and whatever
+ * it was sent meanwhile would be its next batch all the same.
+ */
+function postSoon(life: Life): void {
+  if (life.isPosting || life.underWay > 0) return
+  life.isPosting = true
+  setImmediate(postNow, life)
+}
+
+function postNow(life: Life): void {
+  life.isPosting = false
+  if (life.outbox.length === 0) return
+  life.underWay = life.asked.length
+  life.worker.postMessage(life.outbox)
   life.outbox = []
 }
 
