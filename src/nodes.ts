@@ -16,7 +16,7 @@ type About = Omit<NodeNow, 'id' | 'uptimeMs' | 'heardMsAgo'>
 export interface Nodes {
   /** How this one fares, as JSON. */
   about(): string
-  /** All that live, this one first and as it fares now, the others as they were heard last. */
+  /** All that live, this one first and as it fares now, the others as they were heard last. While the books are away, this one. */
   all(): Promise<readonly NodeNow[]>
 }
 
@@ -35,7 +35,8 @@ export function openNodes(
   return {
     about: () => JSON.stringify(aboutThis()),
     async all() {
-      const others = (await ledger.leases()).filter(({ id }) => id !== leaseId)
+      const leases = await ledger.leases().catch(() => []) // The books are away: that is told elsewhere, and no reason to tell nothing.
+      const others = leases.filter(({ id }) => id !== leaseId)
       return [
         { id: leaseId, ...aboutThis(), uptimeMs: Math.round(clock.elapsedMs() - startedMs), heardMsAgo: 0 },
         ...others.map(({ id, ageMs, silentMs, about }) => ({ id, ...aboutOf(about), uptimeMs: ageMs, heardMsAgo: silentMs })),

@@ -4,6 +4,7 @@ import { Fault } from '../lib/fault.ts'
 import type { CallReading, Protocol, Telling } from '../protocols/protocol.ts'
 import { comment } from '../protocols/sse.ts'
 import { type Body, readBody } from './body.ts'
+import { Frames } from './frames.ts'
 import type { Gateway } from './gateway.ts'
 import { answerEvents, refusalEvents } from './in-stream.ts'
 
@@ -85,6 +86,7 @@ export class HttpClient implements Client {
   readonly request: IncomingMessage
   readonly over: Promise<void>
   readonly #response: ServerResponse
+  readonly #frames: Frames
   readonly #clock: Clock
   readonly #settings: ClientSettings
   readonly #left = new AbortController()
@@ -101,6 +103,7 @@ export class HttpClient implements Client {
     this.address = address
     this.request = request
     this.#response = response
+    this.#frames = new Frames(response)
     this.#clock = clock
     this.#settings = settings
     this.over = new Promise(resolve => {
@@ -156,14 +159,14 @@ export class HttpClient implements Client {
   }
 
   beginStream(headers: Readonly<Record<string, string>>): void {
-    if (this.#heard === 'nothing') this.#head(200, { ...headers, ...streamHeaders })
+    if (this.#heard === 'nothing') this.#beginStream({ ...headers, ...streamHeaders })
     this.#heard = 'answer'
     this.commentEvery(this.#settings.silenceCommentMs)
   }
 
   write(raw: Buffer): boolean {
     this.#lastWriteMs = this.#clock.elapsedMs()
-    return this.#response.write(raw)
+    return this.#frames.write(raw)
   }
 
   onDrain(go: () => void): void {
@@ -180,8 +183,8 @@ export class HttpClient implements Client {
   }
 
   finishStream(last: readonly Buffer[]): void {
-    for (const raw of last.slice(0, -1)) this.#response.write(raw)
-    this.#end(last.at(-1))
+    for (const raw of last.slice(0, -1)) this.#frames.write(raw)
+    this.#end(() => this.#frames.end(last.at(-1)))
   }
 
   answer(status: number, headers: Readonly<Record<string, string>>, body: Buffer, model = ''): void {
@@ -216,7 +219,7 @@ export class HttpClient implements Client {
   /** In slices, so that a reader who stalls in the middle is noticed. */
   #writeBody(body: Buffer, from: number): void {
     const to = from + sliceBytes
-    if (to >= body.length) return this.#end(body.subarray(from))
+    if (to >= body.length) return this.#end(() => this.#frames.endWhole(body.subarray(from)))
     const goesOn = this.#response.write(body.subarray(from, to))
     if (goesOn) this.#writeBody(body, to)
     else this.onDrain(() => this.#writeBody(body, to))
@@ -232,7 +235,7 @@ export class HttpClient implements Client {
     this.#response.write(body)
     const end = () => {
       timer[Symbol.dispose]()
-      this.#end()
+      this.#end(() => this.#response.end())
     }
     const timer = this.#clock.after(skippingMs, end)
     this.request.once('end', end)
@@ -251,12 +254,16 @@ export class HttpClient implements Client {
 
   #comment(): void {
     if (this.#heard === 'nothing') {
-      this.#head(200, streamHeaders)
+      this.#beginStream(streamHeaders)
       this.#heard = 'comments'
-      this.#response.flushHeaders()
     }
     if (this.#response.writableNeedDrain) return // They have bytes of ours to read: that is not silence.
     this.write(comment)
+  }
+
+  #beginStream(headers: Readonly<Record<string, string>>): void {
+    this.#head(200, headers)
+    this.#frames.begin()
   }
 
   #head(status: number, headers: Readonly<Record<string, string>>): void {
@@ -265,10 +272,10 @@ export class HttpClient implements Client {
   }
 
   /** With the last bytes, so that they and the end of the answer leave together. */
-  #end(last?: Buffer): void {
+  #end(write: () => void): void {
     this.commentEvery(0)
     this.#heard = 'all'
-    this.#response.end(last)
+    write()
     if (this.#response.writableLength > 0) this.#stalled = this.#clock.after(this.#settings.stalledReaderMs, () => this.cut())
   }
 

@@ -4,6 +4,7 @@ import { changeDirectory } from '../../src/directory/revision.ts'
 import { statement } from '../../src/storage/database.ts'
 import { type Answer, send } from '../client.ts'
 import { onPostgres } from '../engines.ts'
+import { controlledBooks } from '../journey/controlled.ts'
 import { until } from '../world.ts'
 import { openShared, type Shared, skewedClock, watchedLease } from './two-gateways.ts'
 
@@ -83,6 +84,15 @@ onPostgres('gateways on the same books', () => {
     expect((await answer).status).toBe(200)
     await other.stop()
     expect((await calls()).map(([id]) => id)).toEqual([ids[1], ids[0]])
+  })
+
+  test('while the books are away a gateway lists itself, as it fares then', async () => {
+    const controlled = controlledBooks()
+    await using world = await openShared({ settings })
+    const other = await world.beside({ adapters: controlled.adapters })
+    expect(await other.nodes.all()).toHaveLength(2)
+    controlled.books = 'away'
+    expect((await other.nodes.all()).map(({ id, heardMsAgo }) => [id, heardMsAgo])).toEqual([[other.gateway.leaseId, 0]])
   })
 
   test('a gateway with another secret key refuses to start, and says where the right one is', async () => {
