@@ -1,5 +1,4 @@
 import { openStream, send, type Target } from '../client.ts'
-import { until } from '../world.ts'
 import type { Person } from './cluster.ts'
 
 /** One call as its client saw it. Times are milliseconds by `performance.now()`. */
@@ -53,10 +52,8 @@ export function offer(url: string, people: readonly Person[], { perSecond, strea
     clearInterval(timer)
     while (running.size > 0) await Promise.all(running)
   }
-  const during = (seconds: number) => {
-    const enough = asked + seconds * perSecond
-    return until(() => asked >= enough, 'calls are not offered', seconds * 2_000 + 10_000)
-  }
+  // An outage lasts by the clock, also on a machine that is too busy to ask as often as it should.
+  const during = (seconds: number) => new Promise<void>(resolve => void setTimeout(resolve, seconds * 1_000))
   return { heard, during, stop, [Symbol.asyncDispose]: stop }
 }
 

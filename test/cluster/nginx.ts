@@ -24,24 +24,21 @@ export const missingNginx: string | undefined =
 
 /** `gateways` are host:port. */
 export async function startNginx(gateways: readonly string[]): Promise<Nginx> {
+  await using scope = new AsyncDisposableStack()
   const folder = mkdtempSync(join(tmpdir(), 'headgate-nginx-'))
+  scope.defer(() => rmSync(folder, { recursive: true, force: true }))
   const port = await steadyPort()
   writeFileSync(join(folder, 'nginx.conf'), whole(folder, documented(gateways, port)))
   const log = join(folder, 'error.log')
   const child = spawn(program!, ['-p', folder, '-e', log, '-c', join(folder, 'nginx.conf')], { stdio: 'ignore' })
+  scope.defer(() => end(child))
   const complaints = () => readFileSync(log, 'utf8')
   await until(() => {
     if (child.exitCode !== null) throw new Error(`nginx does not start:\n${complaints()}`)
     return answers(port)
   }, 'nginx does not listen')
-  return {
-    url: `http://127.0.0.1:${port}`,
-    complaints,
-    async [Symbol.asyncDispose]() {
-      await end(child)
-      rmSync(folder, { recursive: true, force: true })
-    },
-  }
+  const rest = scope.move()
+  return { url: `http://127.0.0.1:${port}`, complaints, [Symbol.asyncDispose]: () => rest.disposeAsync() }
 }
 
 const operating = fileURLToPath(new URL('../../docs/operating.md', import.meta.url))
