@@ -1,5 +1,7 @@
 import { cpus, release } from 'node:os'
-import { AccountLines } from '../src/coordination/memory-accounts.ts'
+import type { Coordinator } from '../src/coordination/coordinator.ts'
+import { inMemory } from '../src/coordination/memory.ts'
+import { slotOf } from '../src/coordination/slots.fixture.ts'
 import { type Account, defaultCapabilities } from '../src/directory/entities.ts'
 import { systemClock } from '../src/lib/clock.ts'
 import { type Candidate, readinessOf } from '../src/upstreams/account.ts'
@@ -34,8 +36,8 @@ function newAccount(number: number): Account {
   }
 }
 
-async function newGround(count: number): Promise<{ lines: AccountLines; byIndex: Choose; byLooking: Choose }> {
-  const lines = new AccountLines(systemClock)
+async function newGround(count: number): Promise<{ lines: Coordinator; byIndex: Choose; byLooking: Choose }> {
+  const lines = inMemory(systemClock)
   const servers: Server[] = Array.from({ length: count }, (_, number) => ({ account: newAccount(number), model: 'sim' }))
   const hourAheadMs = Date.now() + 3_600_000
   for (const [number, { account }] of servers.entries()) {
@@ -59,15 +61,15 @@ async function newGround(count: number): Promise<{ lines: AccountLines; byIndex:
 }
 
 /** CPU microseconds of a call. */
-async function measure(lines: AccountLines, choose: Choose): Promise<number> {
+async function measure(lines: Coordinator, choose: Choose): Promise<number> {
   const before = process.threadCpuUsage()
   async function lane(): Promise<void> {
     for (let calls = 0; calls < callsPerRound / callsAtOnce; calls += 1) {
       const chosen = choose()
       if (chosen === undefined) throw new Error('nobody could be chosen')
-      const slot = await lines.take({ accountId: chosen.account.id, slots: chosen.account.concurrency })
+      const slot = slotOf(await lines.take({ accountId: chosen.account.id, slots: chosen.account.concurrency }))
       await lines.change(chosen.account.id, condition => afterAnswer(condition, Date.now()))
-      await slot?.[Symbol.asyncDispose]()
+      await slot[Symbol.asyncDispose]()
     }
   }
   await Promise.all(Array.from({ length: callsAtOnce }, lane))

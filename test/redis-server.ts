@@ -31,15 +31,20 @@ export function onRedis(name: string, tests: () => void): void {
   describe.skipIf(isLeftOut)(isLeftOut ? `${name}, left out: ${whyNoRedis}` : name, tests)
 }
 
-export async function startRedis(): Promise<RedisServer> {
+/** As one node that has all of a cluster's places, it refuses whatever a cluster would refuse. */
+export async function startRedis(as: 'itself' | 'a cluster' = 'itself'): Promise<RedisServer> {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'headgate-redis-'))
   let running: ChildProcess | undefined
 
   async function start(): Promise<void> {
     const settings = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder]
+    if (as === 'a cluster') settings.push('--cluster-enabled', 'yes', '--cluster-port', String(await freePort()))
     running = spawn(redisProgram!, settings, { stdio: 'ignore' })
-    await until(() => answers(port), 'Redis does not start')
+    await until(() => answers(port, 'PING', '+PONG'), 'Redis does not start')
+    if (as === 'itself') return
+    await answers(port, 'CLUSTER ADDSLOTSRANGE 0 16383', '+OK')
+    await until(() => answers(port, 'CLUSTER INFO', 'cluster_state:ok'), 'the cluster does not form')
   }
 
   async function kill(): Promise<void> {
@@ -84,14 +89,15 @@ export async function freePort(): Promise<number> {
   return address.port
 }
 
-function answers(port: number): Promise<boolean> {
+/** Whether it says so to a command. */
+function answers(port: number, command: string, wanted: string): Promise<boolean> {
   return new Promise(resolve => {
-    const socket = connect(port, '127.0.0.1', () => socket.write('PING\r\n'))
-    const end = (isUp: boolean) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(`${command}\r\n`))
+    const end = (isSo: boolean) => {
       socket.destroy()
-      resolve(isUp)
+      resolve(isSo)
     }
-    socket.once('data', answer => end(String(answer).startsWith('+PONG')))
+    socket.once('data', answer => end(String(answer).includes(wanted)))
     socket.once('error', () => end(false))
   })
 }

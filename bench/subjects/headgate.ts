@@ -35,6 +35,8 @@ async function startEmbedded(ground: Ground): Promise<Running> {
 export interface Installation {
   readonly data: string
   readonly env: Readonly<Record<string, string>>
+  /** Who is known to these books already, because another gateway has them, too. */
+  readonly known?: readonly Caller[]
   readonly open: () => Promise<{ readonly database: Database; readonly engine: string }>
 }
 
@@ -43,7 +45,7 @@ const patience = { HEADGATE_BOOKS_TIMEOUT_MS: '10000', HEADGATE_STOP_NOTICE_MS: 
 
 export async function startGateway(
   { upstreamPort, folder, profiled, fromSource }: Ground,
-  { data, env, open }: Installation,
+  { data, env, known, open }: Installation,
 ): Promise<Running> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
@@ -53,7 +55,7 @@ export async function startGateway(
   const settings = { HEADGATE_LISTEN: `127.0.0.1:${port}`, HEADGATE_DATA: data, ...patience, ...env }
   const words = [process.execPath, ...flags, fromSource ? source : publishedIn(folder), 'serve']
   const started = await startProgram({ core: gatewayCore, words, env: settings, log: join(data, 'serve.log') }, port)
-  const callers = await furnish(connectApi({ url, data, adminToken: null }), upstreamPort)
+  const callers = known ?? (await furnish(connectApi({ url, data, adminToken: null }), upstreamPort))
   return {
     port,
     pids: () => [started.pid],

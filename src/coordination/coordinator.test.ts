@@ -1,72 +1,14 @@
 import fc from 'fast-check'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { redisProgram, whyNoRedis } from '../../test/redis-server.ts'
 import { manualClock } from '../ledger/books.fixture.ts'
-import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
-import { type AccountLimit, type Caller, type Coordinator, calm, type LineEntry, type LinesNow, type Slot } from './coordinator.ts'
-import { inMemory } from './memory.ts'
-import { openBed, type RedisBed, settled, stillTime } from './redis.fixture.ts'
-
-/** With a way to wait until everybody who can go on has: everything is handed over without a timer. */
-type Watched = Coordinator & { linesNow(): LinesNow; settled(): Promise<unknown> }
-
-/** What every coordinator promises. An engine is a line here. */
-const engines: readonly { readonly name: string; readonly runs: number; open(clock: Clock): Promise<Watched> }[] = [
-  { name: 'in memory', runs: 100, open: async clock => ({ ...inMemory(clock), settled: () => new Promise(setImmediate) }) },
-  ...(redisProgram === undefined ? [] : [{ name: 'in Redis', runs: 60, open: inRedis }]),
-]
+import { calm, type Slot } from './coordinator.ts'
+import { a, b, caller, engines, entry, nobody, notebook, patient, type Watched } from './engines.fixture.ts'
 
 test('the same in Redis', ({ skip }) => {
   if (redisProgram === undefined) skip(whyNoRedis)
 })
-
-let bed: RedisBed | undefined
-
-/** One at a time, on a Redis that knows nothing. */
-async function inRedis(clock: Clock): Promise<Watched> {
-  bed ??= await openBed()
-  await bed.clear()
-  const lines = await bed.open(stillTime(clock))
-  return Object.assign(lines, { settled: () => settled(lines) })
-}
-
-afterAll(() => bed?.[Symbol.asyncDispose]())
-
-const patient = new AbortController().signal
-const nobody: LinesNow = { callersRunning: 0, callersWaiting: 0, accountsTaken: 0, accountsWaiting: 0 }
-
-const caller = (user: string, userSlots: number, key = 'k', keySlots = 0): Caller => ({
-  userId: user,
-  keyId: `${user}-${key}`,
-  userSlots,
-  keySlots,
-  waitingMax: 100,
-})
-
-/** Notes who got a slot, in which order, and keeps the slots by name. */
-function notebook(lines: Pick<Watched, 'settled'>) {
-  const order: string[] = []
-  const slots = new Map<string, Slot>()
-  return {
-    order,
-    async settled(): Promise<string[]> {
-      await lines.settled()
-      return order.splice(0)
-    },
-    note(name: string, got: Promise<Slot | { readonly accountId: string; readonly slot: Slot }>) {
-      got.then(
-        granted => {
-          slots.set(name, 'slot' in granted ? granted.slot : granted)
-          order.push('slot' in granted ? `${name}@${granted.accountId}` : name)
-        },
-        error => order.push(`${name}: ${error instanceof Fault ? error.fault : error}`),
-      )
-    },
-    give: (name: string) => slots.get(name)![Symbol.asyncDispose](),
-    giveAll: () => Promise.all([...slots.values()].map(slot => slot[Symbol.asyncDispose]())),
-  }
-}
 
 describe.each(engines)('users’ lines, $name', ({ open, runs }) => {
   test('first in, first out, woken by the release itself', async () => {
@@ -201,17 +143,6 @@ describe.each(engines)('users’ lines, $name', ({ open, runs }) => {
   })
 })
 
-const entry = (user: string, accounts: readonly AccountLimit[], more: Partial<LineEntry> = {}): LineEntry => ({
-  pool: 'p',
-  userId: user,
-  accounts,
-  waitingMax: 100,
-  ...more,
-})
-
-const a: AccountLimit = { accountId: 'a', slots: 1 }
-const b: AccountLimit = { accountId: 'b', slots: 1 }
-
 describe.each(engines)('pools’ lines, $name', ({ open }) => {
   test('a freed slot goes to the next user in turn, to their oldest entry', async () => {
     const lines = await open(manualClock(0))
@@ -326,58 +257,6 @@ describe.each(engines)('pools’ lines, $name', ({ open }) => {
     const changed = await lines.change('a', condition => ({ ...condition, taken: 9, lastUsedMs: 9, failures: 3 }))
     expect(changed).toMatchObject({ taken: 1, lastUsedMs: 77, failures: 3 })
     expect(await lines.conditions(['b', 'a'])).toEqual([calm, changed])
-  })
-})
-
-describe.each(engines)('meters, $name', ({ open }) => {
-  const minute = (name: string, perMinute: number, amount = 1) => ({ name, owner: 'user:u', perMinute, amount })
-
-  test('a minute’s worth at once, and then evenly', async () => {
-    const clock = manualClock(0)
-    const { spend } = await open(clock)
-    for (let i = 0; i < 4; i++) expect(await spend([minute('m', 4)])).toEqual({ granted: true })
-    expect(await spend([minute('m', 4)])).toEqual({ granted: false, name: 'm', retryAfterMs: 15_000 })
-    clock.advance(14_999)
-    expect(await spend([minute('m', 4)])).toMatchObject({ granted: false, retryAfterMs: 1 })
-    clock.advance(1)
-    expect(await spend([minute('m', 4)])).toEqual({ granted: true })
-    clock.advance(3_600_000)
-    for (let i = 0; i < 4; i++) expect(await spend([minute('m', 4)])).toEqual({ granted: true })
-    expect(await spend([minute('m', 4)])).toMatchObject({ granted: false })
-  })
-
-  test('from every meter or from none; the fullest says when to come again', async () => {
-    const { spend } = await open(manualClock(0))
-    await spend([minute('x', 10, 9), minute('y', 10, 10)])
-    expect(await spend([minute('x', 10, 3), minute('y', 10, 5)])).toEqual({ granted: false, name: 'y', retryAfterMs: 30_000 })
-    expect(await spend([minute('x', 10, 1)])).toEqual({ granted: true })
-  })
-
-  test('what is larger than a minute’s worth needs a full meter, and leaves a debt', async () => {
-    const clock = manualClock(0)
-    const { spend } = await open(clock)
-    expect(await spend([minute('m', 10, 25)])).toEqual({ granted: true })
-    expect(await spend([minute('m', 10, 1)])).toMatchObject({ granted: false, retryAfterMs: 96_000 })
-    clock.advance(96_000)
-    expect(await spend([minute('m', 10, 25)])).toMatchObject({ granted: false, retryAfterMs: 54_000 })
-  })
-
-  test('a correction needs no room, and gives back no more than a minute’s worth', async () => {
-    const { spend, correct } = await open(manualClock(0))
-    await spend([minute('m', 10, 10)])
-    await correct([minute('m', 10, -50)])
-    expect(await spend([minute('m', 10, 10)])).toEqual({ granted: true })
-    await correct([minute('m', 10, 5)])
-    expect(await spend([minute('m', 10, 1)])).toMatchObject({ granted: false, retryAfterMs: 36_000 })
-  })
-
-  test('a clock that jumps back takes nothing away and gives nothing', async () => {
-    const clock = manualClock(1_000_000)
-    const { spend } = await open(clock)
-    await spend([minute('m', 2)])
-    clock.advance(-500_000)
-    expect(await spend([minute('m', 2)])).toEqual({ granted: true })
-    expect(await spend([minute('m', 2)])).toMatchObject({ granted: false, retryAfterMs: 30_000 })
   })
 })
 

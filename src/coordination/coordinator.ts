@@ -4,22 +4,24 @@
  */
 export interface Coordinator {
   /**
-   * Takes the user's slot and the key's together, or stands in the user's line for them.
-   * Rejects with the fault `line_full`, or with `signal.reason` as soon as the signal is aborted.
+   * Takes the user's slot and the key's together, or stands in the user's line for them. Its meters are spent at once, also by who
+   * has to wait: a call that is over its rate need not wait to be told so. Whoever leaves the line has spent nothing.
+   * Rejects with the faults `line_full` and `rate_exceeded`, or with `signal.reason` as soon as the signal is aborted.
    */
   enter(caller: Caller, signal: AbortSignal): Promise<Slot>
 
   /** Whoever of this user's waits does so under these limits from now on: a line whose limit was raised moves at once. */
   renew(limits: CallerLimits): Promise<void>
 
-  /** Takes a slot of this account now, or not at all. */
-  take(account: AccountLimit): Promise<Slot | undefined>
+  /** Takes a slot of this account and from its meters now, or neither. Undefined when no slot is free. */
+  take(account: AccountLimit): Promise<Slot | OverRate | undefined>
 
   /**
    * Stands in the pool's line until one of the accounts has a free slot and is not resting. The next free slot goes to
-   * the next user in turn, to that user's oldest eligible entry. Rejects like `enter`.
+   * the next user in turn, to that user's oldest eligible entry, and is taken together with what the entry asks of its meters. Rejects with `line_full`, or with
+   * `signal.reason`.
    */
-  wait(entry: LineEntry, signal: AbortSignal): Promise<{ readonly accountId: string; readonly slot: Slot }>
+  wait(entry: LineEntry, signal: AbortSignal): Promise<Turn>
 
   /** In the order asked. An account nobody has used yet has the calm condition. */
   conditions(accountIds: readonly string[]): Promise<readonly Condition[]>
@@ -34,10 +36,8 @@ export interface Coordinator {
   session(key: string, ttlMs: number): Promise<string | undefined>
   bindSession(key: string, accountId: string, ttlMs: number): Promise<void>
 
-  /** Takes from every meter or from none; `retryAfterMs` says when the fullest has room. Buckets refill evenly over a minute. */
-  spend(
-    meters: readonly Meter[],
-  ): Promise<{ readonly granted: true } | { readonly granted: false; readonly name: string; readonly retryAfterMs: number }>
+  /** Takes from every meter, or from none and says so. Buckets refill evenly over a minute. */
+  spend(meters: readonly Meter[]): Promise<OverRate | undefined>
 
   /** Corrects a meter afterwards, without a limit: gives back with a negative amount, takes what was used beyond. */
   correct(meters: readonly Meter[]): Promise<void>
@@ -77,12 +77,16 @@ export interface CallerLimits {
 
 export interface Caller extends CallerLimits {
   readonly waitingMax: number
+  /** Of the user and the key; their owner is the user. */
+  readonly meters?: readonly Meter[]
 }
 
 export interface AccountLimit {
   readonly accountId: string
   /** 0 or less is no limit. */
   readonly slots: number
+  /** Of the account; their owner is `pools`. */
+  readonly meters?: readonly Meter[]
 }
 
 export interface LineEntry {
@@ -98,11 +102,24 @@ export interface LineEntry {
 /** Requests or tokens in a minute, named `user:…`, `key:…` or `account:…`. */
 export interface Meter {
   readonly name: string
-  /** `user:…` or `account:…`. What is spent together has one owner: it is kept in one place. */
+  /** `user:…`, or `pools` for accounts. What is taken together has one owner: it is kept in one place. */
   readonly owner: string
   readonly perMinute: number
   readonly amount: number
 }
+
+/** A meter that has no room, the fullest of those asked for, and when it has. Nothing was taken. */
+export interface OverRate {
+  readonly name: string
+  readonly retryAfterMs: number
+}
+
+export function isOverRate<Other extends object>(taken: Other | OverRate | undefined): taken is OverRate {
+  return taken !== undefined && 'retryAfterMs' in taken
+}
+
+/** Whose turn came in a pool's line: a slot of that account, or word that its rates have no room for this call. */
+export type Turn = { readonly accountId: string } & ({ readonly slot: Slot } | { readonly over: OverRate })
 
 /** A right to run, given back when disposed of. Giving back twice gives back once. */
 export interface Slot extends AsyncDisposable {

@@ -4,6 +4,7 @@ import { manualClock } from '../ledger/books.fixture.ts'
 import { type AccountLimit, type Coordinator, calm } from './coordinator.ts'
 import { inMemory } from './memory.ts'
 import { openBed, type RedisBed, settled, stillTime } from './redis.fixture.ts'
+import { slotOf } from './slots.fixture.ts'
 
 let bed: RedisBed | undefined
 afterAll(() => bed?.[Symbol.asyncDispose]())
@@ -35,13 +36,13 @@ describe.each(engines)('what is known of accounts, $name', ({ open }) => {
       seen = known.changes
       return [...told]
     }
-    const slot = await lines.take(a)
+    const slot = slotOf(await lines.take(a))
     expect(news()).toEqual(['a'])
     expect(known.of('a')).toMatchObject({ taken: 1, lastUsedMs: 77 })
     await lines.change('b', condition => ({ ...condition, failures: 3 }))
     expect(news()).toEqual(['b'])
     expect(known.of('b').failures).toBe(3)
-    await slot![Symbol.asyncDispose]()
+    await slot[Symbol.asyncDispose]()
     expect(news()).toEqual(['a'])
     expect(known.of('a').taken).toBe(0)
     expect(news()).toEqual([])

@@ -1,7 +1,18 @@
 import type { Clock, Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
 import { Changes } from './changes.ts'
-import { type AccountLimit, type Condition, type Coordinator, calm, type Known, type LineEntry, type Slot } from './coordinator.ts'
+import {
+  type AccountLimit,
+  type Condition,
+  type Coordinator,
+  calm,
+  type Known,
+  type LineEntry,
+  type OverRate,
+  type Slot,
+  type Turn,
+} from './coordinator.ts'
+import type { MinuteMeters } from './memory-meters.ts'
 import { newSlot } from './slot.ts'
 
 interface AccountState {
@@ -16,7 +27,7 @@ interface AccountState {
 
 interface Waiting {
   readonly entry: LineEntry
-  readonly grant: (granted: { accountId: string; slot: Slot }) => void
+  readonly grant: (turn: Turn) => void
 }
 
 /** One pool: who waits, by user. The order of the users is the order of their turns. */
@@ -28,11 +39,10 @@ interface Pool {
 /** A timer of more than 2³¹ − 1 ms fires at once. Whoever rests longer is looked at again in between. */
 const timerMaxMs = 60 * 60 * 1000
 
-type Grant = { readonly accountId: string; readonly slot: Slot }
-
 /** The accounts' slots and conditions, and the pools' lines. */
 export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'conditions' | 'known' | 'change'> {
   readonly #clock: Clock
+  readonly #meters: MinuteMeters
   readonly #accounts = new Map<string, AccountState>()
   readonly #pools = new Map<string, Pool>()
   /** How many wait for one account by a binding. */
@@ -40,8 +50,9 @@ export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'condit
   readonly #changes = new Changes()
   readonly #known: Known
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, meters: MinuteMeters) {
     this.#clock = clock
+    this.#meters = meters
     const changes = this.#changes
     this.#known = {
       of: id => this.#accounts.get(id)?.condition ?? calm,
@@ -53,11 +64,11 @@ export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'condit
     }
   }
 
-  async wait(entry: LineEntry, signal: AbortSignal): Promise<Grant> {
+  async wait(entry: LineEntry, signal: AbortSignal): Promise<Turn> {
     signal.throwIfAborted()
     for (const limit of entry.accounts) {
       const state = this.#note(limit)
-      if (isFree(state) && this.#isAwake(state)) return { accountId: state.id, slot: this.#takeSlot(state) }
+      if (isFree(state) && this.#isAwake(state)) return this.#turn(state, limit)
     }
     const isFull = (this.#pools.get(entry.pool)?.waiting ?? 0) >= entry.waitingMax
     if (isFull || (entry.only && (this.#bound.get(entry.only.name) ?? 0) >= entry.only.waitingMax)) throw new Fault('line_full')
@@ -65,9 +76,9 @@ export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'condit
     return new Promise((resolve, reject) => {
       const waiting: Waiting = {
         entry,
-        grant: granted => {
+        grant: turn => {
           signal.removeEventListener('abort', leave)
-          resolve(granted)
+          resolve(turn)
         },
       }
       const leave = () => {
@@ -81,9 +92,10 @@ export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'condit
     })
   }
 
-  async take(limit: AccountLimit): Promise<Slot | undefined> {
+  async take(limit: AccountLimit): Promise<Slot | OverRate | undefined> {
     const state = this.#note(limit)
-    return isFree(state) ? this.#takeSlot(state) : undefined
+    if (!isFree(state)) return undefined
+    return this.#meters.spend(limit.meters ?? []) ?? this.#takeSlot(state)
   }
 
   async conditions(ids: readonly string[]): Promise<readonly Condition[]> {
@@ -120,6 +132,11 @@ export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'condit
     return state
   }
 
+  #turn(state: AccountState, { meters = [] }: AccountLimit): Turn {
+    const over = this.#meters.spend(meters)
+    return over === undefined ? { accountId: state.id, slot: this.#takeSlot(state) } : { accountId: state.id, over }
+  }
+
   #takeSlot(state: AccountState): Slot {
     state.condition = { ...state.condition, taken: state.condition.taken + 1, lastUsedMs: this.#clock.nowMs() }
     this.#changes.note(state.id)
@@ -147,7 +164,7 @@ export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'condit
         // The user's next turn comes after everybody else's, and so does the pool's.
         if (pool.users.delete(userId) && entries.length > 0) pool.users.set(userId, entries)
         if (this.#pools.delete(name) && pool.waiting > 0) this.#pools.set(name, pool)
-        waiting.grant({ accountId: state.id, slot: this.#takeSlot(state) })
+        waiting.grant(this.#turn(state, waiting.entry.accounts.find(({ accountId }) => accountId === state.id)!))
         return true
       }
     }

@@ -1,5 +1,7 @@
 import { Fault } from '../lib/fault.ts'
 import type { Caller, CallerLimits, Coordinator, Slot } from './coordinator.ts'
+import type { MinuteMeters } from './memory-meters.ts'
+import { givenBack, rateExceeded } from './meters.ts'
 import { newSlot } from './slot.ts'
 
 /** One user: what runs, by key, and who waits, oldest first. */
@@ -16,14 +18,26 @@ interface Waiting {
 
 /** The users' lines: first in, first out within a user, woken by the release. */
 export class CallerLines implements Pick<Coordinator, 'enter' | 'renew'> {
+  readonly #meters: MinuteMeters
   readonly #lines = new Map<string, UserLine>()
+
+  constructor(meters: MinuteMeters) {
+    this.#meters = meters
+  }
 
   async enter(caller: Caller, signal: AbortSignal): Promise<Slot> {
     signal.throwIfAborted()
     const line = this.#lineOf(caller.userId)
+    const { meters = [] } = caller
     this.#renewLine(line, caller)
-    if (fits(line, caller)) return this.#take(line, caller)
-    if (line.waiting.length >= caller.waitingMax) throw new Fault('line_full')
+    const isFree = fits(line, caller)
+    if (!isFree && line.waiting.length >= caller.waitingMax) throw new Fault('line_full')
+    const over = this.#meters.spend(meters)
+    if (over !== undefined) {
+      this.#forget(caller.userId, line)
+      throw rateExceeded(meters, over)
+    }
+    if (isFree) return this.#take(line, caller)
 
     return new Promise((resolve, reject) => {
       const waiting: Waiting = {
@@ -35,6 +49,7 @@ export class CallerLines implements Pick<Coordinator, 'enter' | 'renew'> {
       }
       const leave = () => {
         line.waiting.splice(line.waiting.indexOf(waiting), 1)
+        this.#meters.correct(givenBack(meters))
         this.#forget(caller.userId, line)
         reject(signal.reason)
       }

@@ -2,14 +2,14 @@ import type { Clock } from '../lib/clock.ts'
 import type { Coordinator, LinesNow } from './coordinator.ts'
 import { AccountLines } from './memory-accounts.ts'
 import { CallerLines } from './memory-callers.ts'
-import { minuteMeters } from './memory-meters.ts'
+import { MinuteMeters } from './memory-meters.ts'
 import { sessions } from './memory-sessions.ts'
 
 /** For one process: everything is decided at once, in memory, and handed over without polling. */
 export function inMemory(clock: Clock): Coordinator & { linesNow(): LinesNow } {
-  const callers = new CallerLines()
-  const accounts = new AccountLines(clock)
-  const meters = minuteMeters(clock)
+  const meters = new MinuteMeters(clock)
+  const callers = new CallerLines(meters)
+  const accounts = new AccountLines(clock, meters)
   const bindings = sessions(clock)
   return {
     enter: (caller, signal) => callers.enter(caller, signal),
@@ -19,7 +19,8 @@ export function inMemory(clock: Clock): Coordinator & { linesNow(): LinesNow } {
     conditions: ids => accounts.conditions(ids),
     known: () => accounts.known(),
     change: (id, change) => accounts.change(id, change),
-    ...meters,
+    spend: async asked => meters.spend(asked),
+    correct: async used => meters.correct(used),
     ...bindings,
     // There is nobody else to tell, and nobody who would.
     announce: async () => {},

@@ -17,8 +17,8 @@ export interface RedisBed extends AsyncDisposable {
 
 let names = 0
 
-export async function openBed(): Promise<RedisBed> {
-  const server = await startRedis()
+export async function openBed(...as: Parameters<typeof startRedis>): Promise<RedisBed> {
+  const server = await startRedis(...as)
   const redis = new Redis(server.url, { retryStrategy: () => 20 })
   redis.on('error', () => {}) // It is killed on purpose.
   const opened = new Set<RedisCoordinator>()

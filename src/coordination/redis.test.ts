@@ -8,6 +8,7 @@ import { type Clock, systemClock } from '../lib/clock.ts'
 import type { AccountLimit, Caller, Slot } from './coordinator.ts'
 import { openBed, type RedisBed, settled } from './redis.fixture.ts'
 import type { RedisCoordinator } from './redis.ts'
+import { slotOf } from './slots.fixture.ts'
 
 const patient = new AbortController().signal
 const caller = (userSlots: number, userId = 'u', keyId = 'k'): Caller => ({ userId, keyId, userSlots, keySlots: 0, waitingMax: 100 })
@@ -20,7 +21,7 @@ const shortLeaseMs = 2_000
 onRedis('several gateways on one Redis', () => {
   let bed: RedisBed
   beforeAll(async () => {
-    bed = await openBed()
+    bed = await openBed('a cluster')
   })
   beforeEach(() => bed.clear())
   afterAll(() => bed[Symbol.asyncDispose]())
@@ -88,9 +89,9 @@ onRedis('several gateways on one Redis', () => {
       void note(name, granted)
       await settled(lines)
     }
-    await give(first!)
+    await give(slotOf(first))
     for (const name of ['greedy1', 'modest', 'greedy2']) {
-      const { slot } = await got.find(([mine]) => mine === name)![1]
+      const slot = slotOf(await got.find(([mine]) => mine === name)![1])
       expect(order.at(-1)).toBe(name)
       await give(slot)
     }
@@ -99,8 +100,8 @@ onRedis('several gateways on one Redis', () => {
   test('meters, sessions and conditions are everybody’s, and no change is lost', async () => {
     const [one, other] = await two()
     const meter = { name: 'user:u:requests', owner: 'user:u', perMinute: 2, amount: 1 }
-    for (const lines of [one, other]) expect(await lines.spend([meter])).toEqual({ granted: true })
-    expect(await one.spend([meter])).toMatchObject({ granted: false })
+    for (const lines of [one, other]) expect(await lines.spend([meter])).toBeUndefined()
+    expect(await one.spend([meter])).toMatchObject({ name: meter.name })
     await one.bindSession('s', 'a', 10_000)
     expect(await other.session('s', 10_000)).toBe('a')
     const failing = [one, other, await bed.open()].flatMap(lines =>
@@ -211,7 +212,7 @@ onRedis('several gateways on one Redis', () => {
             note(
               account,
               leaving,
-              got.then(({ slot }) => ({ of: account, slot })),
+              got.then(turn => ({ of: account, slot: slotOf(turn) })),
             )
           } else if (what === 'give') {
             const [given] = running.splice(which % Math.max(1, running.length), 1)
@@ -254,9 +255,48 @@ onRedis('several gateways on one Redis', () => {
     await settled(other)
     const hearAgain = await deafen()
     await give(slot)
-    await give(account!)
+    await give(slotOf(account))
     await Promise.all([next, nextAccount])
     await hearAgain()
+    expect(other.isAlone).toBe(false)
+  })
+
+  test('who leaves before they hear that their turn has come has spent nothing of a rate', async () => {
+    const one = await bed.open()
+    const checkMs = 1_000
+    const unasking: Clock = {
+      ...systemClock,
+      after: (ms, then) => (ms === checkMs ? { restart() {}, [Symbol.dispose]() {} } : systemClock.after(ms, then)),
+    }
+    const other = await bed.open({ clock: unasking })
+    const limit = { ...a, meters: [{ name: 'account:a:requests', owner: 'pools', perMinute: 1, amount: 1 }] }
+    const account = slotOf(await one.take(a))
+    const leaving = new AbortController()
+    const next = other.wait(entry('v', [limit]), leaving.signal)
+    await settled(other)
+    const hearAgain = await deafen()
+    await give(account)
+    await settled(one)
+    expect(await bed.redis.hlen('hg:{pools}:run:a')).toBe(1)
+    leaving.abort(new Error('gone'))
+    await expect(next).rejects.toThrow('gone')
+    await settled(other)
+    slotOf(await one.take(limit))
+    await hearAgain()
+  })
+
+  test('who waited for an account whose rates have no room finds that out by asking, too, and the slot is free', async () => {
+    const [one, other] = await two()
+    const limit = { ...a, meters: [{ name: 'account:a:requests', owner: 'pools', perMinute: 1, amount: 1 }] }
+    const account = slotOf(await one.take(limit))
+    const next = other.wait(entry('v', [limit]), patient)
+    await settled(other)
+    const hearAgain = await deafen()
+    await give(account)
+    expect(await next).toMatchObject({ accountId: 'a', over: { name: 'account:a:requests' } })
+    await hearAgain()
+    await allSettled(one, other)
+    expect(await bed.redis.exists('hg:{pools}:run:a')).toBe(0)
     expect(other.isAlone).toBe(false)
   })
 

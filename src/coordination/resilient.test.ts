@@ -7,6 +7,7 @@ import type { Caller, Slot } from './coordinator.ts'
 import { inMemory } from './memory.ts'
 import { openBed, type RedisBed, settled } from './redis.fixture.ts'
 import { openRedis, type RedisCoordinator } from './redis.ts'
+import { slotOf } from './slots.fixture.ts'
 
 const patient = new AbortController().signal
 const caller = (userSlots: number): Caller => ({ userId: 'u', keyId: 'k', userSlots, keySlots: 0, waitingMax: 100 })
@@ -72,7 +73,7 @@ onRedis('while Redis is silent', () => {
     await together(one, other)
     const fresh = await bed.open()
     expect(await fresh.conditions(['a'])).toMatchObject([{ failures: 4, taken: 2 }])
-    await give(slot!)
+    await give(slotOf(slot))
   })
 
   test('a slot of which nobody knows whether Redis gave it is given back on return', async () => {

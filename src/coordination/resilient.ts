@@ -1,5 +1,18 @@
-import type { AccountLimit, Caller, CallerLimits, Condition, Coordinator, Known, LineEntry, LinesNow, Meter, Slot } from './coordinator.ts'
-import { calm } from './coordinator.ts'
+import type {
+  AccountLimit,
+  Caller,
+  CallerLimits,
+  Condition,
+  Coordinator,
+  Known,
+  LineEntry,
+  LinesNow,
+  Meter,
+  OverRate,
+  Slot,
+  Turn,
+} from './coordinator.ts'
+import { calm, isOverRate } from './coordinator.ts'
 import type { NamedSlot, Running, Together } from './redis/together.ts'
 import { RedisAway } from './redis/wire.ts'
 import { accountShare, callerShare, entryShare, limitsShare, metersShare } from './shares.ts'
@@ -62,13 +75,17 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
   }
 
   enter(caller: Caller, signal: AbortSignal): Promise<Slot> {
+    let asked = caller
     return this.#onOneSide(async side => {
       const id = this.#newId()
+      const now = asked
+      // Whoever changes sides in line has spent already.
+      asked = { ...caller, meters: [] }
       if (side === undefined) {
-        const slot = await this.#alone.enter(callerShare(caller, this.#parts.nodes()), this.#untilReturned(signal))
+        const slot = await this.#alone.enter(callerShare(now, this.#parts.nodes()), this.#untilReturned(signal))
         return this.#hold(id, { caller }, side, slot)
       }
-      await this.#orLost({ id, caller }, side.callers.enter({ id, caller }, signal))
+      await this.#orLost({ id, caller }, side.callers.enter({ id, caller: now }, signal))
       return this.#hold(id, { caller }, side)
     })
   }
@@ -77,27 +94,31 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
     return this.#onOneSide(side => side?.callers.renew(limits) ?? this.#alone.renew(limitsShare(limits, this.#parts.nodes())))
   }
 
-  take(account: AccountLimit): Promise<Slot | undefined> {
+  take(account: AccountLimit): Promise<Slot | OverRate | undefined> {
     return this.#onOneSide(async side => {
       const id = this.#newId()
       if (side === undefined) {
         const slot = await this.#alone.take(accountShare(account, this.#parts.nodes()))
-        return slot && this.#hold(id, { account }, side, slot)
+        return slot === undefined || isOverRate(slot) ? slot : this.#hold(id, { account }, side, slot)
       }
-      const isTaken = await this.#orLost({ id, accounts: [account] }, side.pools.take(id, account))
-      return isTaken ? this.#hold(id, { account }, side) : undefined
+      const taken = await this.#orLost({ id, accounts: [account] }, side.pools.take(id, account))
+      if (taken === false) return undefined
+      return taken === true ? this.#hold(id, { account }, side) : taken
     })
   }
 
-  wait(entry: LineEntry, signal: AbortSignal): Promise<{ readonly accountId: string; readonly slot: Slot }> {
+  wait(entry: LineEntry, signal: AbortSignal): Promise<Turn> {
     const limitOf = (accountId: string) => entry.accounts.find(account => account.accountId === accountId)!
     return this.#onOneSide(async side => {
       const id = this.#newId()
       if (side === undefined) {
-        const { accountId, slot } = await this.#alone.wait(entryShare(entry, this.#parts.nodes()), this.#untilReturned(signal))
+        const turn = await this.#alone.wait(entryShare(entry, this.#parts.nodes()), this.#untilReturned(signal))
+        if ('over' in turn) return turn
+        const { accountId, slot } = turn
         return { accountId, slot: this.#hold(id, { account: limitOf(accountId) }, side, slot) }
       }
-      const accountId = await this.#orLost({ id, accounts: entry.accounts }, side.pools.wait(id, entry, signal))
+      const { accountId, over } = await this.#orLost({ id, accounts: entry.accounts }, side.pools.wait(id, entry, signal))
+      if (over !== undefined) return { accountId, over }
       return { accountId, slot: this.#hold(id, { account: limitOf(accountId) }, side) }
     })
   }
@@ -127,7 +148,7 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
     unwaited(this.#onOneSide(side => (side ?? this.#alone).bindSession(key, accountId, ttlMs)))
   }
 
-  spend(meters: readonly Meter[]): ReturnType<Coordinator['spend']> {
+  spend(meters: readonly Meter[]): Promise<OverRate | undefined> {
     return this.#onOneSide(side => side?.spend(meters) ?? this.#alone.spend(metersShare(meters, this.#parts.nodes())))
   }
 
@@ -244,12 +265,13 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
     this.#together.register([holding]).catch(() => {})
   }
 
-  /** Without a limit: it runs. */
+  /** Without a limit, and without rates: it runs. */
   #keepInMemory(holding: Holding): void {
-    holding.inMemory =
+    const entering =
       'caller' in holding
-        ? this.#alone.enter({ ...holding.caller, userSlots: 0, keySlots: 0 }, patient)
-        : this.#alone.take({ ...holding.account, slots: 0 })
+        ? this.#alone.enter({ ...holding.caller, userSlots: 0, keySlots: 0, meters: [] }, patient)
+        : this.#alone.take({ accountId: holding.account.accountId, slots: 0 })
+    holding.inMemory = entering.then(slot => (isOverRate(slot) ? undefined : slot))
   }
 
   #untilReturned(signal: AbortSignal): AbortSignal {

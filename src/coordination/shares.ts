@@ -10,11 +10,11 @@ export function limitsShare<Limits extends CallerLimits>(limits: Limits, nodes: 
 }
 
 export function callerShare(caller: Caller, nodes: number): Caller {
-  return { ...limitsShare(caller, nodes), waitingMax: shareOf(caller.waitingMax, nodes) }
+  return { ...limitsShare(caller, nodes), waitingMax: shareOf(caller.waitingMax, nodes), meters: metersShare(caller.meters ?? [], nodes) }
 }
 
 export function accountShare(account: AccountLimit, nodes: number): AccountLimit {
-  return { ...account, slots: shareOf(account.slots, nodes) }
+  return { ...account, slots: shareOf(account.slots, nodes), meters: metersShare(account.meters ?? [], nodes) }
 }
 
 export function entryShare(entry: LineEntry, nodes: number): LineEntry {

@@ -1,4 +1,5 @@
 import type { CallerLimits, Meter, Slot } from '../coordination/coordinator.ts'
+import { givenBack, rateExceeded } from '../coordination/meters.ts'
 import { runningSubscription } from '../directory/principals.ts'
 import type { Principal } from '../directory/snapshot.ts'
 import { type HoldSize, outputCeilingFor, sizeHold } from '../ledger/hold.ts'
@@ -60,18 +61,18 @@ export async function admit(asking: Asking, client: Client, gateway: Parts): Pro
   const looked = await firstAffordable(asking, gateway)
   receipt.groupId = looked.offer.group.id
   await using scope = new AsyncDisposableStack()
-  const slot = scope.use(await standInLine(asking, client, gateway))
+  const meters = metersOfCaller(asking.principal, call.inputTokens)
+  const slot = scope.use(await standInLine(asking, meters, client, gateway))
   // Whoever leaves is gone at once, whatever we are just waiting for. Giving back twice gives back once.
   const left = () => void slot[Symbol.asyncDispose]()
   client.left.addEventListener('abort', left, { once: true })
   if (client.hasLeft) throw client.left.reason
-  const principal = await authenticateAgain(client, gateway)
-  const meters = await spendRates(principal, call, gateway)
   scope.defer(async () => {
     // Rejected calls consume no rate: what no upstream was asked for is given back.
     if (receipt.attempts.length > 0 || meters.length === 0) return
-    await beside('giving back rates', log, () => coordinator.correct(meters.map(meter => ({ ...meter, amount: -meter.amount }))))
+    await beside('giving back rates', log, () => coordinator.correct(givenBack(meters)))
   })
+  const principal = await authenticateAgain(client, gateway)
   const { plan, request, granted } = await holdInFirst({ ...asking, principal }, principal === asking.principal, looked, gateway)
   let isOurs = true
   scope.defer(async () => {
@@ -164,7 +165,8 @@ async function shortageNow(funds: Funds, floor: bigint, { ledger, glance }: Part
   return room !== null && window !== null && floor > room ? windowUsed(windowNames[window.kind], window.endsAtMs) : undefined
 }
 
-async function standInLine({ principal, receipt }: Asking, client: Client, gateway: Parts): Promise<Slot> {
+/** The rates are spent with the slot: by then nothing but the money can refuse any more. */
+async function standInLine({ principal, receipt }: Asking, meters: Meters, client: Client, gateway: Parts): Promise<Slot> {
   const { coordinator, clock, settings, closing, directory, log } = gateway
   const startedMs = clock.elapsedMs()
   const limits = limitsOf(principal)
@@ -173,7 +175,7 @@ async function standInLine({ principal, receipt }: Asking, client: Client, gatew
   using waiting = patience([client.left, closing], { clock, ms: settings.lineTimeoutMs, tooLong })
   using _ = directory.onChange(() => void lookAgain(client, waiting, gateway))
   try {
-    return sureSlot(await coordinator.enter({ ...limits, waitingMax }, waiting.signal), log)
+    return sureSlot(await coordinator.enter({ ...limits, waitingMax, meters }, waiting.signal), log)
   } finally {
     receipt.lineMs = clock.elapsedMs() - startedMs
   }
@@ -193,21 +195,13 @@ function limitsOf({ user, key }: Principal): CallerLimits {
   return { userId: user.id, keyId: key.id, userSlots: user.concurrency, keySlots: key.concurrency ?? 0 }
 }
 
-/** Once nothing but the money can refuse any more. */
-async function spendRates(principal: Principal, call: Call, gateway: Parts): Promise<Meters> {
-  return spend(metersOfCaller(principal, call.inputTokens), gateway)
-}
-
 type Meters = Hold['meters']
 
 /** Throws `rate_exceeded` with what is used up; else all of them were spent. */
-export async function spend(meters: Meters, { coordinator }: Pick<Gateway, 'coordinator'>): Promise<Meters> {
-  if (meters.length === 0) return meters
-  const answer = await coordinator.spend(meters)
-  if (answer.granted) return meters
-  const full = meters.find(({ name }) => name === answer.name)!
-  const [whose = '', , what = ''] = full.name.split(':')
-  throw new Fault('rate_exceeded', { values: { whose, what, limit: full.perMinute }, retryAfterSeconds: answer.retryAfterMs / 1000 })
+export async function spend(meters: Meters, { coordinator }: Pick<Gateway, 'coordinator'>): Promise<void> {
+  if (meters.length === 0) return
+  const over = await coordinator.spend(meters)
+  if (over !== undefined) throw rateExceeded(meters, over)
 }
 
 function holdRequest({ principal, call, receipt }: Asking, { offer, funds, size }: Plan, { leaseId }: Parts): HoldRequest {

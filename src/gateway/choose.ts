@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { Condition, Meter, Slot } from '../coordination/coordinator.ts'
+import { type AccountLimit, type Condition, isOverRate, type Meter, type OverRate, type Slot } from '../coordination/coordinator.ts'
+import { givenBack } from '../coordination/meters.ts'
 import type { Principal } from '../directory/snapshot.ts'
 import { Fault } from '../lib/fault.ts'
 import {
@@ -35,6 +36,8 @@ export interface Nobody {
   readonly restEndsInMs: number | undefined
 }
 
+type Account = Server['account']
+
 type Parts = Pick<Gateway, 'directory' | 'coordinator' | 'clock' | 'chance' | 'settings' | 'closing' | 'log' | 'metrics'>
 
 /** Chooses accounts for the attempts of one call, in the order of SPEC 1.5. Remembers whom it already gave. */
@@ -61,6 +64,7 @@ export class Chooser {
   /** An account not yet tried, with its slot, at once or after standing in the pool's line. */
   async next(): Promise<Chosen | Nobody> {
     for (;;) {
+      await this.#askAtOnce()
       const able = await this.#ableToRead()
       const chosen = (await this.#sticky(able)) ?? (await this.#free(able)) ?? (await this.#inLine(able))
       if (chosen === 'again') continue
@@ -72,8 +76,9 @@ export class Chooser {
   /** The account that was tried last, once more: its slot, or undefined when it is taken meanwhile. */
   async again({ account }: Server): Promise<Slot | undefined> {
     const { coordinator, log } = this.#parts
+    // Its rates were spent the first time.
     const slot = await coordinator.take({ accountId: account.id, slots: account.concurrency })
-    return slot && sureSlot(slot, log)
+    return slot === undefined || isOverRate(slot) ? undefined : sureSlot(slot, log)
   }
 
   /**
@@ -92,12 +97,9 @@ export class Chooser {
 
   /** Nothing was sent to it: its slot and its rate are others' again, and it may still be asked. */
   async giveBack({ server: { account }, slot }: Chosen): Promise<void> {
-    const { coordinator, log } = this.#parts
     this.#tried.delete(account.id)
     await slot[Symbol.asyncDispose]()
-    const meters = metersOf(`account:${account.id}`, account, this.#admission.call.inputTokens)
-    const corrections = meters.map(meter => ({ ...meter, amount: -meter.amount }))
-    if (corrections.length > 0) await beside('giving back rates', log, () => coordinator.correct(corrections))
+    await this.#giveBackRates(account)
   }
 
   /** When and why nobody can be asked, whoever was tried. */
@@ -123,6 +125,14 @@ export class Chooser {
   #now(choosable: Choosable): ChoosableNow {
     const { coordinator, clock } = this.#parts
     return choosable.at(coordinator.known(), clock.nowMs())
+  }
+
+  /** The session and what others know of the accounts, so that a coordinator that is far away is waited for once. */
+  async #askAtOnce(): Promise<void> {
+    const { coordinator } = this.#parts
+    if (this.sessionKey === undefined || this.#session !== undefined || coordinator.known().isAll) return
+    const all = this.#all()
+    await Promise.all([this.#sessionAccount(this.sessionKey), all.servers.length <= atOnceMax ? this.#askOfAll(all) : undefined])
   }
 
   /** What other processes know of all of them. Worth its cost only where those that are known to be free will not do. */
@@ -260,15 +270,28 @@ export class Chooser {
     return chosen
   }
 
-  /** The slot first, the rate second: what another call was quicker to take must not cost this one its share. */
-  async #chosen(candidate: Candidate): Promise<Chosen | undefined> {
-    const slot = await this.again(candidate)
-    if (slot === undefined) {
-      this.#gaveNone.add(candidate.account.id)
-      return undefined
-    }
-    const chosen = await this.#unlessOverRate(candidate, slot)
-    return chosen === 'again' ? undefined : chosen
+  /** The slot and the rate together: what another call was quicker to take must not cost this one its share. */
+  async #chosen({ account, model }: Server): Promise<Chosen | undefined> {
+    const { coordinator, log } = this.#parts
+    const slot = await coordinator.take(this.#limitOf(account))
+    if (isOverRate(slot)) return this.#noteOverRate(account.id, slot)
+    if (slot === undefined) this.#gaveNone.add(account.id)
+    return slot && { server: { account, model }, slot: sureSlot(slot, log) }
+  }
+
+  #limitOf(account: Account): AccountLimit {
+    return { accountId: account.id, slots: account.concurrency, meters: metersOfAccount(account, this.#admission.call.inputTokens) }
+  }
+
+  /** An account's own rates steer the choice: one that has no room this minute is not there for this call. */
+  #noteOverRate(accountId: string, { retryAfterMs }: OverRate): undefined {
+    this.#overRate.set(accountId, this.#parts.clock.nowMs() + retryAfterMs)
+  }
+
+  async #giveBackRates(account: Account): Promise<void> {
+    const { coordinator, log } = this.#parts
+    const meters = metersOfAccount(account, this.#admission.call.inputTokens)
+    if (meters.length > 0) await beside('giving back rates', log, () => coordinator.correct(givenBack(meters)))
   }
 
   /** One probe at a time: whoever finds the mark already set is too late. */
@@ -296,12 +319,17 @@ export class Chooser {
     const tooLong = new Fault('line_timeout_account')
     using waiting = patience([this.#client.left, closing], { clock, ms: isShort ? ms : leftMs, tooLong: () => tooLong })
     const { principal, offer } = this.#admission
-    const accounts = candidates.map(({ account }) => ({ accountId: account.id, slots: account.concurrency }))
+    const accounts = candidates.map(({ account }) => this.#limitOf(account))
     const entry = { pool: offer.group.id, userId: principal.user.id, accounts, waitingMax: settings.poolWaitingMax }
     const startedMs = clock.elapsedMs()
     try {
-      const { accountId, slot } = await coordinator.wait(only ? { ...entry, only } : entry, waiting.signal)
-      return await this.#afterWaiting(accountId, sureSlot(slot, this.#parts.log))
+      const turn = await coordinator.wait(only ? { ...entry, only } : entry, waiting.signal)
+      if ('over' in turn) {
+        this.#noteOverRate(turn.accountId, turn.over)
+        return 'again'
+      }
+      const { account } = candidates.find(candidate => candidate.account.id === turn.accountId)!
+      return await this.#afterWaiting(account, sureSlot(turn.slot, this.#parts.log))
     } catch (error) {
       // A warm cache was worth a little waiting, and no more.
       const isOnlyStickiness = only !== undefined && error instanceof Fault && (error === tooLong ? isShort : error.fault === 'line_full')
@@ -313,34 +341,20 @@ export class Chooser {
   }
 
   /** What was revoked or disabled while one stood in line is gone when its turn comes. */
-  async #afterWaiting(accountId: string, slot: Slot): Promise<Chosen | 'again'> {
+  async #afterWaiting(waitedFor: Account, slot: Slot): Promise<Chosen | 'again'> {
     await using scope = new AsyncDisposableStack()
     scope.use(slot)
+    scope.defer(() => this.#giveBackRates(waitedFor))
     await authenticateAgain(this.#client, this.#parts)
-    const found = this.#tried.has(accountId) ? undefined : this.#now(this.#all()).find(accountId)
-    if (found === undefined || found.account.disabled) return 'again'
+    const server = this.#tried.has(waitedFor.id) ? undefined : this.#now(this.#all()).find(waitedFor.id)
+    if (server === undefined || server.account.disabled) return 'again'
     scope.move()
-    return this.#unlessOverRate(found, slot)
-  }
-
-  async #unlessOverRate(found: Candidate, slot: Slot): Promise<Chosen | 'again'> {
-    await using scope = new AsyncDisposableStack()
-    scope.use(slot)
-    if (!(await this.#mayRate(found))) return 'again'
-    scope.move()
-    return { server: { account: found.account, model: found.model }, slot }
-  }
-
-  /** An account's own rates steer the choice: one that has no room this minute is not there for this call. */
-  async #mayRate({ account }: Candidate): Promise<boolean> {
-    if (account.requestsPerMinute === null && account.tokensPerMinute === null) return true
-    const { coordinator, clock } = this.#parts
-    const answer = await coordinator.spend(metersOf(`account:${account.id}`, account, this.#admission.call.inputTokens))
-    if (answer.granted) return true
-    this.#overRate.set(account.id, clock.nowMs() + answer.retryAfterMs)
-    return false
+    return { server, slot }
   }
 }
+
+/** Of larger pools only those are asked that come into question, once the session is known. */
+const atOnceMax = 64
 
 const nobodyExcepted: ReadonlySet<string> = new Set()
 
@@ -348,18 +362,23 @@ function isReady(nowMs: number): (candidate: Candidate) => boolean {
   return candidate => ['free', 'probe'].includes(readinessOf(candidate, nowMs))
 }
 
+/** All accounts' meters have one owner, because their slots have. */
+export function metersOfAccount(account: Account, tokens: number): Meter[] {
+  return metersOf(`account:${account.id}`, account, tokens, 'pools')
+}
+
 /** A key's meters are its user's: what is spent together has one owner. */
 export function metersOfCaller({ user, key }: Pick<Principal, 'user' | 'key'>, tokens: number): Meter[] {
   const owner = `user:${user.id}`
-  return [...metersOf(owner, user, tokens), ...metersOf(`key:${key.id}`, key, tokens, owner)]
+  return [...metersOf(owner, user, tokens, owner), ...metersOf(`key:${key.id}`, key, tokens, owner)]
 }
 
 /** The meters of whoever has rates: one request, and so many tokens. */
-export function metersOf(
+function metersOf(
   name: string,
   rates: { readonly requestsPerMinute: number | null; readonly tokensPerMinute: number | null },
   tokens: number,
-  owner = name,
+  owner: string,
 ): Meter[] {
   const meters: Meter[] = []
   if (rates.requestsPerMinute !== null) meters.push({ name: `${name}:requests`, owner, perMinute: rates.requestsPerMinute, amount: 1 })

@@ -5,7 +5,7 @@ import type { Server } from '../upstreams/choosable.ts'
 import type { Admission } from './admit.ts'
 import { beside } from './beside.ts'
 import type { CallEnd } from './books.ts'
-import { metersOf } from './choose.ts'
+import { metersOfAccount } from './choose.ts'
 import { usageOf } from './estimate.ts'
 import type { Reply } from './forward.ts'
 import type { Gateway } from './gateway.ts'
@@ -129,7 +129,7 @@ export function modelToTell(server: Server, { model }: CallFacts): string | null
 async function correctRates({ call, hold, receipt }: Admission, { reply }: Outcome, { coordinator, log }: Parts): Promise<void> {
   const { account } = reply.server
   const { usage } = receipt
-  const ofAccount = metersOf(`account:${account.id}`, account, call.inputTokens)
+  const ofAccount = metersOfAccount(account, call.inputTokens)
   const meters = [...hold.meters, ...ofAccount].filter(({ name }) => name.endsWith(':tokens'))
   if (meters.length === 0) return
   const used = usage.inputTokens + usage.outputTokens

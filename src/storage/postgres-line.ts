@@ -1,4 +1,4 @@
-import { type Committed, DatabaseAway } from './database.ts'
+import { type Committed, DatabaseAway, type Statement } from './database.ts'
 import { exact, firstWords } from './exact.ts'
 import { positional } from './placeholders.ts'
 import { type PostgresOptions, placeOf } from './postgres-connect.ts'
@@ -75,7 +75,7 @@ function takeBatch(line: Asked[]): Asked[] {
 function problemOf({ steps }: Command): Error | undefined {
   for (const { statement, values } of steps) {
     try {
-      const { count } = positional(statement.sql)
+      const count = wantedBy(statement)
       if (values.length !== count) throw new Error(`${count} values wanted, ${values.length} given`)
       for (const value of values) inRange(exact(value))
     } catch (error) {
@@ -83,6 +83,18 @@ function problemOf({ steps }: Command): Error | undefined {
     }
   }
   return undefined
+}
+
+/** Reading a text takes longer than all else that is done with it here. */
+const wanted = new WeakMap<Statement, number>()
+
+function wantedBy(statement: Statement): number {
+  let count = wanted.get(statement)
+  if (count === undefined) {
+    count = positional(statement.sql).count
+    wanted.set(statement, count)
+  }
+  return count
 }
 
 function inRange(value: ReturnType<typeof exact>): void {

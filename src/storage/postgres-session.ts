@@ -1,8 +1,9 @@
-import type { Client, Connection, Submittable } from 'pg'
-import type { Row, Step, Value } from './database.ts'
+import type { Client, Submittable } from 'pg'
+import type { Row, Statement, Step, Value } from './database.ts'
 import { type Complaint, complaintOf } from './postgres-fault.ts'
 import { guarded } from './postgres-guard.ts'
-import { bound, type Column, rowOf, typesOf } from './postgres-values.ts'
+import { Messages } from './postgres-messages.ts'
+import { type Column, rowOf, typesOf } from './postgres-values.ts'
 
 /**
  * What one connection has been told, and how a batch of commands travels over it.
@@ -45,6 +46,7 @@ const preparedMax = 1_000
 
 export function openSession(client: Client, { synchronousCommit, onWord }: SessionOptions): Session {
   const known: Known = { texts: new Map(), life: 0 }
+  const messages = new Messages()
   let current: Journey | undefined
   // Told to nobody else: `pg` reckons that a query prepares one statement.
   client.connection.on('parseComplete', () => current?.parsed())
@@ -56,7 +58,7 @@ export function openSession(client: Client, { synchronousCommit, onWord }: Sessi
           current = undefined
           resolve(ran)
         }
-        current = journey({ client, known, sends, onWord, ended })
+        current = journey({ client, known, messages, sends, onWord, ended })
         client.query(current)
       })
     },
@@ -80,10 +82,15 @@ interface Known {
   life: number
 }
 
-/** One statement of a batch, and whose it is. */
-interface Send {
+/** What the server is told of a statement, and what it is remembered by. */
+interface Text {
   readonly key: string
   readonly sql: string
+}
+
+/** One statement of a batch, and whose it is. */
+interface Send {
+  readonly text: Text
   readonly values: readonly Value[]
   readonly step?: Step
   /** The last of its command. */
@@ -101,22 +108,37 @@ const sync = plain(
 
 /** No step of anybody's. */
 function plain(key: string, sql: string): Send {
-  return { key, sql, values: [], isLast: false }
+  return { text: { key, sql }, values: [], isLast: false }
 }
 
 function sendsOf({ steps, isWrite }: Command): readonly Send[] {
-  const sends = steps.map((step, index): Send => {
-    const { statement, rows, values } = step
-    const [key, sql] =
-      rows === undefined ? [`s${statement.number}`, statement.sql] : [`s${statement.number}_${rows}`, guarded(statement.sql, rows)]
-    return { key, sql, values, step, isLast: !isWrite && index === steps.length - 1 }
-  })
+  const last = isWrite ? -1 : steps.length - 1
+  const sends = steps.map((step, index): Send => ({ text: textOf(step), values: step.values, step, isLast: index === last }))
   return isWrite ? [begin, ...sends, { ...commit, isLast: true }] : sends
+}
+
+/** Putting a guard around a text takes as long as sending it. */
+const texts = new WeakMap<Statement, Map<number | undefined, Text>>()
+
+function textOf({ statement, rows }: Step): Text {
+  let ofStatement = texts.get(statement)
+  if (ofStatement === undefined) {
+    ofStatement = new Map()
+    texts.set(statement, ofStatement)
+  }
+  let text = ofStatement.get(rows)
+  if (text === undefined) {
+    const { number, sql } = statement
+    text = rows === undefined ? { key: `s${number}`, sql } : { key: `s${number}_${rows}`, sql: guarded(sql, rows) }
+    ofStatement.set(rows, text)
+  }
+  return text
 }
 
 interface Trip {
   readonly client: Client
   readonly known: Known
+  readonly messages: Messages
   readonly sends: readonly Send[]
   readonly onWord: () => void
   readonly ended: (ran: Ran) => void
@@ -132,7 +154,7 @@ interface Journey extends Submittable {
   handleError(error: Error): void
 }
 
-function journey({ client, known, sends, onWord, ended }: Trip): Journey {
+function journey({ client, known, messages, sends, onWord, ended }: Trip): Journey {
   const answers: Row[][][] = []
   const waited: { readonly send: Send; readonly prepared: Prepared }[] = []
   let at = 0
@@ -150,12 +172,13 @@ function journey({ client, known, sends, onWord, ended }: Trip): Journey {
   }
 
   return {
-    submit(connection) {
+    submit({ stream }) {
       const isBroken = client.getTransactionStatus() === 'E'
-      connection.stream.cork()
-      for (const send of isBroken ? [rollback, ...sends] : sends) waited.push({ send, prepared: write(connection, known, send) })
-      connection.sync()
-      connection.stream.uncork()
+      // Whatever was written before is with the server: it has answered.
+      messages.clear()
+      for (const send of isBroken ? [rollback, ...sends] : sends) waited.push({ send, prepared: write(messages, known, send) })
+      messages.sync()
+      stream.write(messages.bytes)
     },
     parsed() {
       waited[at]!.prepared.isParsed = true
@@ -170,24 +193,21 @@ function journey({ client, known, sends, onWord, ended }: Trip): Journey {
     handleReadyForQuery: () => ended({ answers }),
     handleError(error) {
       // The server has skipped all that came behind, the texts to remember included.
-      for (const { send, prepared } of waited) if (!prepared.isParsed) known.texts.delete(send.key)
+      for (const { send, prepared } of waited) if (!prepared.isParsed) known.texts.delete(send.text.key)
       ended({ answers, complaint: complaintOf(error), failed: waited[at]?.send.step })
     },
   }
 }
 
-/** Three or, for a text that this connection does not know yet, five messages. */
-function write(connection: Connection, known: Known, { key, sql, values }: Send): Prepared {
+/** Two or, for a text that this connection does not know yet, four messages. */
+function write(messages: Messages, known: Known, { text: { key, sql }, values }: Send): Prepared {
   let prepared = known.texts.get(key)
   if (prepared === undefined) {
     const isKept = known.texts.size < preparedMax
     prepared = { name: isKept ? `${known.life}.${key}` : '', columns: [], isParsed: false }
     if (isKept) known.texts.set(key, prepared)
-    // The driver wants numbers here, its types say names.
-    connection.parse({ name: prepared.name, text: sql, types: typesOf(values) as unknown as string[] }, true)
-    connection.describe({ type: 'S', name: prepared.name }, true)
+    messages.prepare(prepared.name, sql, typesOf(values))
   }
-  connection.bind({ statement: prepared.name, values: values.map(bound) }, true)
-  connection.execute(null, true)
+  messages.run(prepared.name, values)
   return prepared
 }

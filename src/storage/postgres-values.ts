@@ -1,5 +1,6 @@
 import type { Row, Value } from './database.ts'
 import { exact } from './exact.ts'
+import { withoutNul } from './postgres-messages.ts'
 
 /** What goes to PostgreSQL and comes back from it: as text, so that no number is ever rounded on the way. */
 
@@ -20,11 +21,11 @@ export function typesOf(values: readonly Value[]): readonly number[] {
   })
 }
 
-/** Throws what `exact` throws. PostgreSQL cannot keep the character NUL in a text, and a row is worth more than that character. */
+/** As `pg` itself takes it. Throws what `exact` throws. */
 export function bound(value: Value): string | Buffer | null {
   const whole = exact(value)
   if (whole === null) return null
-  if (typeof whole === 'string') return whole.includes('\0') ? whole.replaceAll('\0', '\u{fffd}') : whole
+  if (typeof whole === 'string') return withoutNul(whole)
   if (typeof whole === 'bigint') return whole.toString()
   return Buffer.from(whole.buffer, whole.byteOffset, whole.byteLength)
 }

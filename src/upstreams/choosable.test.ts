@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { between, oneOf, randomFrom, seedsFrom } from '../../test/chance.ts'
-import type { Condition, Known, Slot } from '../coordination/coordinator.ts'
-import { AccountLines } from '../coordination/memory-accounts.ts'
+import { type Condition, type Coordinator, isOverRate, type Known, type Slot } from '../coordination/coordinator.ts'
+import { inMemory } from '../coordination/memory.ts'
 import type { Account } from '../directory/entities.ts'
 import { type Candidate, type Readiness, readinessOf } from './account.ts'
 import { candidate } from './candidate.fixture.ts'
@@ -50,7 +50,7 @@ const all: readonly Readiness[] = ['free', 'full', 'probe', 'circuit', 'resting'
 test.for(seedsFrom(1, 60))('whatever happens, it chooses whom a look at every account would choose, seed %s', async seed => {
   const chance = randomFrom(seed)
   let nowMs = startMs
-  const lines = new AccountLines({ nowMs: () => nowMs, elapsedMs: () => nowMs, after: () => ({ restart() {}, [Symbol.dispose]() {} }) })
+  const lines = inMemory({ nowMs: () => nowMs, elapsedMs: () => nowMs, after: () => ({ restart() {}, [Symbol.dispose]() {} }) })
   const servers = anyServers(chance, oneOf(chance, [1, 2, 5, 31, 32, 40, 150]))
   const ids = servers.map(({ account }) => account.id)
   const choosable = new Choosable(servers, new Map())
@@ -60,8 +60,10 @@ test.for(seedsFrom(1, 60))('whatever happens, it chooses whom a look at every ac
       const { account } = oneOf(chance, servers)
       const what = chance()
       if (what < 0.4) await lines.change(account.id, anyChange(chance, nowMs))
-      else if (what < 0.8) slots.push(...[await lines.take({ accountId: account.id, slots: account.concurrency })].filter(slot => !!slot))
-      else await slots.splice(between(chance, 0, slots.length), 1)[0]?.[Symbol.asyncDispose]()
+      else if (what < 0.8) {
+        const slot = await lines.take({ accountId: account.id, slots: account.concurrency })
+        if (slot !== undefined && !isOverRate(slot)) slots.push(slot)
+      } else await slots.splice(between(chance, 0, slots.length), 1)[0]?.[Symbol.asyncDispose]()
     }
     // Now and then a clock is put back.
     nowMs += chance() < 0.02 ? -200 : between(chance, 0, 20)
@@ -78,8 +80,8 @@ test.for(seedsFrom(1, 60))('whatever happens, it chooses whom a look at every ac
 })
 
 /** As many accounts as there are, of which each look is counted. */
-function watched(count: number): { choosable: Choosable; lines: AccountLines; known: Known; looks: () => number } {
-  const lines = new AccountLines({ nowMs: () => startMs, elapsedMs: () => 0, after: () => ({ restart() {}, [Symbol.dispose]() {} }) })
+function watched(count: number): { choosable: Choosable; lines: Coordinator; known: Known; looks: () => number } {
+  const lines = inMemory({ nowMs: () => startMs, elapsedMs: () => 0, after: () => ({ restart() {}, [Symbol.dispose]() {} }) })
   const servers = Array.from({ length: count }, (_, number) => ({ account: candidate(`a${number}`).account, model: 'sim' }))
   let looks = 0
   const real = lines.known()

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { slotOf } from '../../src/coordination/slots.fixture.ts'
 import { type Row, statement } from '../../src/storage/database.ts'
 import { resumed } from '../../src/upstreams/rest.ts'
 import { type OpenStream, openStream, send } from '../client.ts'
@@ -28,7 +29,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     const [, second] = world.accounts
     await coordinator.change(world.accounts[0]!.id, condition => ({ ...condition, outSinceMs: Date.now(), probeAtMs: Date.now() + 60_000 }))
     await using scope = new AsyncDisposableStack()
-    scope.use((await coordinator.take({ accountId: second!.id, slots: 1 }))!)
+    scope.use(slotOf(await coordinator.take({ accountId: second!.id, slots: 1 })))
     arm()
     const seen = json(world)
     const isOver = seen.then(() => true)

@@ -1,4 +1,4 @@
-import type { Slot } from '../../src/coordination/coordinator.ts'
+import { isOverRate, type Slot } from '../../src/coordination/coordinator.ts'
 import type { inMemory } from '../../src/coordination/memory.ts'
 import type { Adapters } from '../../src/headgate.ts'
 import { type Clock, systemClock } from '../../src/lib/clock.ts'
@@ -128,17 +128,17 @@ function fragileCoordinator(real: Sabotage['coordinator'], attempt: Attempt, los
       const slot = await attempt(
         'take',
         () => real.take(limit),
-        taken => taken && lost.push(taken),
+        taken => void (taken !== undefined && !isOverRate(taken) && lost.push(taken)),
       )
-      return slot && fragile(slot)
+      return slot === undefined || isOverRate(slot) ? slot : fragile(slot)
     },
     async wait(...asked) {
-      const granted = await attempt(
+      const turn = await attempt(
         'wait',
         () => real.wait(...asked),
-        ({ slot }) => lost.push(slot),
+        come => void ('slot' in come && lost.push(come.slot)),
       )
-      return { ...granted, slot: fragile(granted.slot) }
+      return 'slot' in turn ? { ...turn, slot: fragile(turn.slot) } : turn
     },
     conditions: ids => attempt('conditions', () => real.conditions(ids)),
     known: real.known,

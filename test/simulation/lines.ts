@@ -1,4 +1,4 @@
-import type { Caller, Coordinator, LineEntry, Slot } from '../../src/coordination/coordinator.ts'
+import { type Caller, type Coordinator, isOverRate, type LineEntry, type Slot } from '../../src/coordination/coordinator.ts'
 import type { LawsParts } from './attempts.ts'
 import { type Played, playing } from './played.ts'
 
@@ -39,7 +39,7 @@ export class LineLaws {
       wait: (entry, signal) => this.#wait(entry, signal, coordinator),
       take: async limit => {
         const slot = await coordinator.take(limit)
-        if (slot === undefined) return undefined
+        if (slot === undefined || isOverRate(slot)) return slot
         this.#expectNobodyBefore(limit.accountId)
         return this.#watched(slot, [slot.name])
       },
@@ -119,11 +119,11 @@ export class LineLaws {
     const standing = this.#stand(asked, signal)
     this.#entries.add(standing)
     try {
-      const { accountId, slot } = await coordinator.wait(asked, signal)
+      const turn = await coordinator.wait(asked, signal)
       this.#entries.delete(standing)
-      this.#expectTurn(standing, accountId)
-      this.#parts.say(`${standing.played.name} has come to ${accountId} in line`)
-      return { accountId, slot: this.#watched(slot, [slot.name]) }
+      this.#expectTurn(standing, turn.accountId)
+      this.#parts.say(`${standing.played.name} has come to ${turn.accountId} in line`)
+      return 'slot' in turn ? { ...turn, slot: this.#watched(turn.slot, [turn.slot.name]) } : turn
     } finally {
       this.#entries.delete(standing)
     }

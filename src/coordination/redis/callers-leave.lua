@@ -1,7 +1,7 @@
 -- Gives back a slot, or leaves the line if it has not come to that. Nothing happens when it is neither.
 --
 -- KEYS[1]  hg:{user:ID}
--- ARGV     slot
+-- ARGV     slot, now, the meters to correct of one that was never served
 
-if not free(ARGV[1]) then leaveLine(ARGV[1]) end
+if free(ARGV[1]) or leaveLine(ARGV[1]) then correct(ARGV[3], tonumber(ARGV[2])) end
 advance()

@@ -1,4 +1,4 @@
--- What the operations on one user's line have in common. It is put in front of each script named callers-….
+-- What the operations on one user's line have in common. It is put in front of each script named callers-…, behind meters.lua.
 --
 -- KEYS[1]  hg:{user:ID}, from which these are named:
 --   :run     hash   slot → "generation key"; what runs
@@ -51,10 +51,12 @@ local function free(slot)
   return true
 end
 
+-- Whether it waited.
 local function leaveLine(slot)
-  redis.call('ZREM', line, slot)
+  local waited = redis.call('ZREM', line, slot) == 1
   redis.call('HDEL', wait, slot)
   if redis.call('ZCARD', line) == 0 then redis.call('DEL', limits) end
+  return waited
 end
 
 -- Gives what is free to the oldest who may have it. One whose key is full does not hold up the user's other keys.

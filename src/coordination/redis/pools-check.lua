@@ -2,8 +2,8 @@
 --
 -- KEYS[1]  hg:{pools}
 -- ARGV     now, then for each slot: slot, its accounts (",A,B,")
--- Returns  when the first rest of any of the accounts ends, or 0; then for each slot: the account that it was given, waiting,
---          or gone when nobody knows it
+-- Returns  when the first rest of any of the accounts ends, or 0; then for each slot: taken and the account, and when its rates
+--          had no room the name of the fullest meter and in how many milliseconds it has; waiting; or gone when nobody knows it
 
 local nowMs, every, found = tonumber(ARGV[1]), ',', {}
 for i = 2, #ARGV, 2 do
@@ -18,7 +18,8 @@ for i = 2, #ARGV, 2 do
   local state = redis.call('EXISTS', root .. ':entry:' .. ARGV[i]) == 1 and 'waiting' or 'gone'
   if state == 'gone' then
     for account in accountsIn(ARGV[i + 1]) do
-      if redis.call('HEXISTS', root .. ':run:' .. account, ARGV[i]) == 1 then state = 'taken ' .. account end
+      local value = redis.call('HGET', root .. ':run:' .. account, ARGV[i])
+      if value then state = 'taken ' .. account .. string.match(value, '^%d+(.*)$') end
     end
   end
   found[#found + 1] = state

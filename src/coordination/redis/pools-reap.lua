@@ -7,7 +7,7 @@
 local nowMs, freed = tonumber(ARGV[3]), 0
 
 local function isDead(slot, generation)
-  return string.match(slot, '^[^:]+') == ARGV[1] and tonumber(generation) <= tonumber(ARGV[2])
+  return string.match(slot, '^[^:]+') == ARGV[1] and tonumber(string.match(generation, '^%d+')) <= tonumber(ARGV[2])
 end
 
 for _, pool in ipairs(redis.call('ZRANGE', root .. ':pools', 0, -1)) do

@@ -1,16 +1,18 @@
--- What the operations on accounts and on the pools' lines have in common. It is put in front of each script named pools-….
+-- What the operations on accounts and on the pools' lines have in common. It is put in front of each script named pools-…, behind
+-- meters.lua.
 --
 -- Pools share accounts and a waiting call may use several, so all of it is decided in one place.
 --
 -- KEYS[1]  hg:{pools}, from which these are named:
---   :run:ACCOUNT      hash   slot → generation; what runs
+--   :run:ACCOUNT      hash   slot → generation, and behind it "NAME MS" when the account's rates had no room: what runs, or is
+--                            about to be given back
 --   :account:ACCOUNT  hash   condition (JSON), version, rest (until, milliseconds since 1970), out (1: out of quota, or behind
 --                            an open circuit), slots (the newest limit anybody named), used (when a slot was last taken)
 --   :wanted           hash   account → how many wait who may use it
 --   :pools            zset   pool by its turn
 --   :users:POOL       zset   user by their turn
 --   :line:POOL:USER   zset   slot by its place
---   :entry:SLOT       hash   generation, pool, user, only, accounts (",A,B,")
+--   :entry:SLOT       hash   generation, pool, user, only, accounts (",A,B,"), and meters:ACCOUNT, what the call takes of its rates
 --   :waiting          hash   pool → how many wait
 --   :bound            hash   name → how many wait for one account by a binding
 --   :turn             counter
@@ -51,8 +53,9 @@ local function isAwake(account, nowMs)
   return tonumber(state[1] or '0') <= nowMs and state[2] ~= '1'
 end
 
-local function take(account, slot, generation, nowMs)
-  redis.call('HSET', root .. ':run:' .. account, slot, generation)
+-- `over` is what its rates said, if they have no room.
+local function take(account, slot, generation, nowMs, over)
+  redis.call('HSET', root .. ':run:' .. account, slot, generation .. (over and ' ' .. over[1] .. ' ' .. over[2] or ''))
   redis.call('HSET', accountKey(account), 'used', nowMs)
 end
 
@@ -64,6 +67,7 @@ local function join(slot, entry)
   local turn = nextTurn()
   redis.call('HSET', root .. ':entry:' .. slot, 'generation', entry.generation, 'pool', entry.pool, 'user', entry.user,
     'only', entry.only, 'accounts', entry.accounts)
+  for account, meters in pairs(entry.meters) do redis.call('HSET', root .. ':entry:' .. slot, 'meters:' .. account, meters) end
   redis.call('ZADD', lineKey(entry.pool, entry.user), turn, slot)
   redis.call('ZADD', root .. ':users:' .. entry.pool, 'NX', turn, entry.user)
   redis.call('ZADD', root .. ':pools', 'NX', turn, entry.pool)
@@ -95,13 +99,16 @@ local function eligible(pool, user, account)
   end
 end
 
--- The user's next turn comes after everybody else's, and so does the pool's.
+-- The user's next turn comes after everybody else's, and so does the pool's. Who is over the account's rates has the slot until they
+-- have heard of it, so that what became of them can be asked.
 local function grant(account, slot, nowMs)
-  local entry = leaveLine(slot)
-  take(account, slot, entry.generation, nowMs)
+  local meters = redis.call('HGET', root .. ':entry:' .. slot, 'meters:' .. account) or ''
+  local entry, over = leaveLine(slot), spend(meters, nowMs)
+  take(account, slot, entry.generation, nowMs, over)
   redis.call('ZADD', root .. ':users:' .. entry.pool, 'XX', nextTurn(), entry.user)
   redis.call('ZADD', root .. ':pools', 'XX', nextTurn(), entry.pool)
-  redis.call('PUBLISH', 'hg:to:' .. string.match(slot, '^[^:]+'), 'account ' .. slot .. ' ' .. account)
+  redis.call('PUBLISH', 'hg:to:' .. string.match(slot, '^[^:]+'),
+    'account ' .. slot .. ' ' .. account .. (over and ' ' .. over[1] .. ' ' .. over[2] or ''))
 end
 
 local function grantNext(account, nowMs)

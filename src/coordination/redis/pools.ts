@@ -1,7 +1,9 @@
 import type { Clock, Timer } from '../../lib/clock.ts'
 import { Fault } from '../../lib/fault.ts'
-import type { AccountLimit, LineEntry } from '../coordinator.ts'
+import type { AccountLimit, LineEntry, OverRate } from '../coordinator.ts'
+import { givenBack } from '../meters.ts'
 import type { RedisConditions } from './conditions.ts'
+import { overRate, written } from './meters.ts'
 import type { RedisAway, Wire } from './wire.ts'
 
 /** A slot of one of these accounts, by the name that it has in Redis. */
@@ -10,9 +12,17 @@ export interface AccountSlot {
   readonly accounts: readonly AccountLimit[]
 }
 
+/** Whose turn came: the slot was taken, unless the account's rates had no room. */
+export interface AccountTurn {
+  readonly accountId: string
+  readonly over: OverRate | undefined
+}
+
 interface Waiting {
   readonly slot: AccountSlot
-  readonly granted: (accountId: string) => void
+  /** Redis has said so. Before, nobody can say that it has forgotten it. */
+  isInLine: boolean
+  readonly granted: (turn: AccountTurn) => void
   readonly failed: (error: unknown) => void
 }
 
@@ -48,17 +58,18 @@ export class RedisPools {
     return this.#waiting.size
   }
 
-  /** Whether it was taken. */
-  async take(id: string, { accountId, slots }: AccountLimit): Promise<boolean> {
+  /** Whether it was taken, or what its rates said. */
+  async take(id: string, { accountId, slots, meters }: AccountLimit): Promise<boolean | OverRate> {
     const { wire, generation, nowMs, conditions } = this.#parts
-    const args = [id, generation, accountId, slots, nowMs()]
-    const [isTaken, taken, version] = (await wire.run('pools-take', [poolsRoot], args)) as [number, number, string]
+    const args = [id, generation, accountId, slots, nowMs(), written(meters)]
+    const answer = (await wire.run('pools-take', [poolsRoot], args)) as [number, number, string, ...(string | number)[]]
+    const [isTaken, taken, version, ...fullest] = answer
     conditions.noteTaken(accountId, { taken, version, isTaken: isTaken === 1 })
-    return isTaken === 1
+    return overRate(fullest) ?? isTaken === 1
   }
 
-  /** Resolves to the account whose slot was taken. Rejects with `line_full`, with the signal's reason, or with `RedisAway`. */
-  wait(id: string, entry: LineEntry, signal: AbortSignal): Promise<string> {
+  /** Resolves when an account's turn has come. Rejects with `line_full`, with the signal's reason, or with `RedisAway`. */
+  wait(id: string, entry: LineEntry, signal: AbortSignal): Promise<AccountTurn> {
     signal.throwIfAborted()
     const slot = { id, accounts: entry.accounts }
     return new Promise((resolve, reject) => {
@@ -71,34 +82,42 @@ export class RedisPools {
       const left = () =>
         over(() => {
           hasLeft = true
-          this.leave(slot)
+          this.leave(slot, 'unserved')
           reject(signal.reason)
         })
       const failed = (error: unknown) => over(() => reject(error))
-      const granted = (accountId: string) => over(() => resolve(accountId))
-      this.#waiting.set(id, { slot, granted, failed })
+      const granted = (turn: AccountTurn) => over(() => resolve(turn))
+      const waiting: Waiting = { slot, isInLine: false, granted, failed }
+      this.#waiting.set(id, waiting)
       signal.addEventListener('abort', left, { once: true })
-      this.#ask(id, entry).then(([state, detail = '']) => {
+      this.#ask(id, entry).then(([state, detail = '', ...fullest]) => {
         if (state === 'full') failed(new Fault('line_full'))
-        else if (state === 'taken') granted(detail)
-        else this.#wakeAt(Number(detail))
+        else if (state === 'taken' || state === 'over') granted({ accountId: detail, over: overRate(fullest) })
+        else {
+          waiting.isInLine = true
+          this.#wakeAt(Number(detail))
+        }
         // Should the leaving have overtaken the question, it is said again.
-        if (hasLeft) this.leave(slot)
+        if (hasLeft) this.leave(slot, 'unserved')
       }, failed)
     })
   }
 
-  /** Gives the slot back, or leaves the line. Nobody waits for that to be heard. */
-  leave(slot: AccountSlot): void {
+  /** Gives the slot back, or leaves the line; one that was never served has spent nothing. Nobody waits for that to be heard. */
+  leave(slot: AccountSlot, was: 'served' | 'unserved' = 'served'): void {
     const { wire, nowMs, conditions, unheard } = this.#parts
-    const ids = slot.accounts.map(({ accountId }) => accountId)
-    if (ids.length === 1) conditions.noteGiven(ids[0]!)
-    wire.run('pools-leave', [poolsRoot], [slot.id, nowMs(), ...ids]).catch(() => unheard(slot))
+    const { id, accounts } = slot
+    if (accounts.length === 1) conditions.noteGiven(accounts[0]!.accountId)
+    const named = accounts.flatMap(({ accountId, meters = [] }) => [accountId, was === 'served' ? '' : written(givenBack(meters))])
+    wire.run('pools-leave', [poolsRoot], [id, nowMs(), ...named]).catch(() => unheard(slot))
   }
 
-  /** Somebody's slot was taken for them. */
-  heard(id: string, accountId: string): void {
-    this.#waiting.get(id)?.granted(accountId)
+  /** Somebody's slot was taken for them. If its rates have no room, it is given back now that they know. */
+  heard(id: string, accountId: string, over: OverRate | undefined): void {
+    const waiting = this.#waiting.get(id)
+    if (waiting === undefined) return
+    waiting.granted({ accountId, over })
+    if (over !== undefined) this.leave({ id, accounts: [{ accountId, slots: 0 }] })
   }
 
   /** Asks what became of everybody who waits here, and whose rest is over. False when Redis does not know one of them. */
@@ -110,9 +129,9 @@ export class RedisPools {
     const [wakesAt, ...states] = (await wire.run('pools-check', [poolsRoot], [nowMs(), ...asked])) as readonly string[]
     let isKnown = true
     waiting.forEach(({ id }, i) => {
-      const [state, accountId = ''] = states[i]!.split(' ')
-      if (state === 'taken') this.heard(id, accountId)
-      if (state === 'gone' && this.#waiting.has(id)) isKnown = false
+      const [state, accountId = '', ...fullest] = states[i]!.split(' ')
+      if (state === 'taken') this.heard(id, accountId, overRate(fullest))
+      if (state === 'gone' && this.#waiting.get(id)?.isInLine) isKnown = false
     })
     this.#wakeAt(Number(wakesAt))
     return isKnown
@@ -134,7 +153,7 @@ export class RedisPools {
   async #ask(id: string, entry: LineEntry): Promise<readonly string[]> {
     const { wire, generation, nowMs } = this.#parts
     const { pool, userId, accounts, waitingMax, only } = entry
-    const limits = accounts.flatMap(({ accountId, slots }) => [accountId, slots])
+    const limits = accounts.flatMap(({ accountId, slots, meters }) => [accountId, slots, written(meters)])
     const args = [id, generation, nowMs(), pool, userId, waitingMax, only?.name ?? '', only?.waitingMax ?? 0, ...limits]
     return (await wire.run('pools-wait', [poolsRoot], args)) as readonly string[]
   }

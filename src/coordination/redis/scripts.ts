@@ -34,12 +34,18 @@ export interface Script {
 }
 
 /** What the scripts of one subject have in common stands in a file of its own, and is put in front of each. */
-const shared: Readonly<Record<string, string>> = { callers: read('callers'), meters: read('meters'), pools: read('pools') }
+const meters = read('meters')
+const shared: Readonly<Record<string, string>> = {
+  callers: `${meters}\n${read('callers')}`,
+  meters,
+  pools: `${meters}\n${read('pools')}`,
+}
 
 export const scripts = Object.fromEntries(names.map(name => [name, scriptOf(name)])) as Readonly<Record<ScriptName, Script>>
 
 function scriptOf(name: ScriptName): Script {
-  const text = `${shared[name.split('-')[0]!] ?? ''}\n${read(name)}`
+  // The first line asks Redis to be strict: in a cluster it refuses a script that touches keys of two places.
+  const text = `#!lua\n${shared[name.split('-')[0]!] ?? ''}\n${read(name)}`
   return { text, sha: createHash('sha1').update(text).digest('hex') }
 }
 

@@ -2,7 +2,7 @@ import type { Clock } from '../../lib/clock.ts'
 import type { AccountLimit, Caller, Coordinator } from '../coordinator.ts'
 import { type CallerSlot, RedisCallers } from './callers.ts'
 import { RedisConditions } from './conditions.ts'
-import { redisMeters } from './meters.ts'
+import { overRate, redisMeters } from './meters.ts'
 import { type AccountSlot, RedisPools } from './pools.ts'
 import { redisSessions } from './sessions.ts'
 import type { RedisAway, Wire } from './wire.ts'
@@ -24,7 +24,7 @@ export interface Together extends Pick<Coordinator, 'spend' | 'correct' | 'sessi
   register(running: readonly Running[]): Promise<number>
   /** Asks what became of everybody who waits: a notification may have been lost. False when Redis does not know one of them. */
   check(): Promise<boolean>
-  /** What was published for this process: "caller SLOT" or "account SLOT ACCOUNT". */
+  /** What was published for this process: "caller SLOT" or "account SLOT ACCOUNT", and "METER MS" when its rates had no room. */
   heard(message: string): void
   /** Whoever waits here does not any more. */
   end(why: RedisAway): void
@@ -41,7 +41,7 @@ export interface TogetherParts {
 
 export function openTogether({ wire, clock, generation, aheadMs, unheard }: TogetherParts): Together {
   const nowMs = () => clock.nowMs() + aheadMs()
-  const callers = new RedisCallers(wire, generation, unheard)
+  const callers = new RedisCallers({ wire, generation, nowMs, unheard })
   const conditions = new RedisConditions(wire, clock, aheadMs)
   const pools = new RedisPools({ wire, generation, nowMs, clock, conditions, unheard })
   return {
@@ -65,9 +65,9 @@ export function openTogether({ wire, clock, generation, aheadMs, unheard }: Toge
       return !known.includes(false)
     },
     heard(message) {
-      const [whose, id = '', accountId = ''] = message.split(' ')
+      const [whose, id = '', accountId = '', ...fullest] = message.split(' ')
       if (whose === 'caller') callers.heard(id)
-      else pools.heard(id, accountId)
+      else pools.heard(id, accountId, overRate(fullest))
     },
     end(why) {
       callers.end(why)

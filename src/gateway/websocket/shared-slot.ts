@@ -1,4 +1,4 @@
-import type { Coordinator, Slot } from '../../coordination/coordinator.ts'
+import { type Coordinator, isOverRate, type Slot } from '../../coordination/coordinator.ts'
 
 /** A slot that several hold one after another: it is given back when the last of them has done so. */
 export class SharedSlot {
@@ -42,11 +42,11 @@ export class Places {
       enter: async (caller, signal) => (this.user = new SharedSlot(await coordinator.enter(caller, signal))).share(),
       take: async account => {
         const slot = await coordinator.take(account)
-        return slot && ofAccount(slot)
+        return slot === undefined || isOverRate(slot) ? slot : ofAccount(slot)
       },
       wait: async (entry, signal) => {
-        const { accountId, slot } = await coordinator.wait(entry, signal)
-        return { accountId, slot: ofAccount(slot) }
+        const turn = await coordinator.wait(entry, signal)
+        return 'slot' in turn ? { ...turn, slot: ofAccount(turn.slot) } : turn
       },
     }
   }
