@@ -1,7 +1,7 @@
 import type { AccountLimit, Caller, CallerLimits, LineEntry, Meter } from './coordinator.ts'
 
 /** What one of so many gateways may take of a limit when they cannot ask each other. 0 or less is no limit, for none of them. */
-export function shareOf(limit: number, nodes: number): number {
+function shareOf(limit: number, nodes: number): number {
   return limit <= 0 ? limit : Math.max(1, Math.floor(limit / nodes))
 }
 
