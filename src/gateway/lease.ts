@@ -48,16 +48,7 @@ export async function keepLease(
       log.warn({ err: error }, 'the lease could not be renewed: the books are away')
       return
     }
-    await takeOver()
-  }
-
-  /** Apart from the lease: a response of which nobody can make sense must not keep the holds of the dead from ending. */
-  async function takeOver(): Promise<void> {
-    try {
-      await background.takeOver()
-    } catch (error) {
-      log.error({ err: error }, 'responses in the background could not be taken over; it is tried again')
-    }
+    await takeOver(background, log)
   }
 
   async function bury(): Promise<void> {
@@ -85,5 +76,14 @@ export async function keepLease(
       // Else it runs out by itself.
       await ledger.endLease(leaseId).catch((error: unknown) => log.warn({ err: error }, 'the lease could not be ended: the books are away'))
     },
+  }
+}
+
+/** Apart from the lease: a response of which nobody can make sense must not keep the holds of the dead from ending. */
+async function takeOver(background: Gateway['background'], log: Gateway['log']): Promise<void> {
+  try {
+    await background.takeOver()
+  } catch (error) {
+    log.error({ err: error }, 'responses in the background could not be taken over; it is tried again')
   }
 }
