@@ -13,7 +13,10 @@ interface Panel {
 
 /** Who keeps keys, money and books, and so is dark. */
 const withBooks = new Set(['headgate', 'pg+redis'])
-const legend = 'Dark: Headgate, with keys, limits, money and books. Light: books nothing. Bars are medians, lines from least to most.'
+const legend = [
+  'Dark: Headgate, with keys, limits, money and books. Light: books nothing.',
+  'Bars are medians, lines reach from least to most.',
+]
 
 const panels: readonly Panel[] = [
   { title: 'CPU µs per JSON call, 50 in flight (less is better)', scenario: 'json50', figure: 'cpuMicros' },
@@ -34,7 +37,7 @@ const lineHeight = 20
 
 /** The same figures as the table's, as bars with their least and most, below the lines of the caption. An SVG document that needs nothing else. */
 export function chartOf(results: Results, subjects: readonly string[], caption: readonly string[]): string {
-  const head = [...caption, legend]
+  const head = [...caption, ...legend]
   const drawn: string[] = []
   let at = (head.length + 1) * lineHeight
   for (const panel of panels) {
