@@ -21,7 +21,7 @@ import type { Subject } from './subjects/subject.ts'
 const subjects: readonly Subject[] = [direct, nginx, relay, headgate, many, portkey]
 const resultsFolder = join(import.meta.dirname, 'results')
 
-const warmUpMs = 2_500
+const warmUpMs = 6_000
 
 const options = {
   only: { type: 'string', default: '' },
