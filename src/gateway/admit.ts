@@ -67,12 +67,12 @@ export async function admit(asking: Asking, client: Client, gateway: Parts): Pro
   // Whoever leaves is gone at once, whatever we are just waiting for. Giving back twice gives back once.
   const left = () => void slot[Symbol.asyncDispose]()
   client.left.addEventListener('abort', left, { once: true })
-  if (client.hasLeft) throw client.left.reason
   scope.defer(async () => {
     // Rejected calls consume no rate: what no upstream was asked for is given back.
     if (receipt.attempts.length > 0 || meters.length === 0) return
     await beside('giving back rates', log, () => coordinator.correct(givenBack(meters)))
   })
+  if (client.hasLeft) throw client.left.reason
   const principal = await authenticateAgain(client, gateway, asking.principal)
   const { plan, request, granted } = await holdInFirst({ ...asking, principal }, principal === asking.principal, looked, gateway)
   let isOurs = true

@@ -43,10 +43,20 @@ export async function keepLease(
       wereAway = false
       renewedMs = nowMs
       if (nowMs >= graceUntilMs) await bury()
-      await background.takeOver()
     } catch (error) {
       wereAway = true
       log.warn({ err: error }, 'the lease could not be renewed: the books are away')
+      return
+    }
+    await takeOver()
+  }
+
+  /** Apart from the lease: a response of which nobody can make sense must not keep the holds of the dead from ending. */
+  async function takeOver(): Promise<void> {
+    try {
+      await background.takeOver()
+    } catch (error) {
+      log.error({ err: error }, 'responses in the background could not be taken over; it is tried again')
     }
   }
 
