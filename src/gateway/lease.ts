@@ -42,19 +42,13 @@ export async function keepLease(
       if (wereAway || nowMs - renewedMs > leaseMs) graceUntilMs = nowMs + leaseMs
       wereAway = false
       renewedMs = nowMs
-      if (nowMs >= graceUntilMs) await bury()
+      if (nowMs >= graceUntilMs) await bury(ledger)
     } catch (error) {
       wereAway = true
       log.warn({ err: error }, 'the lease could not be renewed: the books are away')
       return
     }
     await takeOver(background, log)
-  }
-
-  async function bury(): Promise<void> {
-    while ((await ledger.expireHolds()) >= expireRoundMax) {
-      // There may be more: a crowded gateway died.
-    }
   }
 
   function again(): void {
@@ -85,5 +79,11 @@ async function takeOver(background: Gateway['background'], log: Gateway['log']):
     await background.takeOver()
   } catch (error) {
     log.error({ err: error }, 'responses in the background could not be taken over; it is tried again')
+  }
+}
+
+async function bury(ledger: Gateway['ledger']): Promise<void> {
+  while ((await ledger.expireHolds()) >= expireRoundMax) {
+    // There may be more: a crowded gateway died.
   }
 }
