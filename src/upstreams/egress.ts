@@ -79,12 +79,7 @@ export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: nu
           path,
           method,
           headers: method !== 'POST' ? { ...headers } : { ...headers, 'content-length': String(bytes) },
-          body:
-            body.length === 0
-              ? null
-              : bytes <= joinBytesMax
-                ? joined(body, bytes)
-                : Readable.from(lettingGo([...body]), { objectMode: false }),
+          body: sent(body, bytes),
           // Attempts keep their own time, to the millisecond.
           headersTimeout: 0,
           bodyTimeout: 0,
@@ -165,6 +160,12 @@ const publicLookup: LookupFunction = (hostname, options, callback) => {
     if (options.all) return callback(null, addresses)
     callback(null, addresses[0]!.address, addresses[0]!.family)
   })
+}
+
+function sent(body: readonly Buffer[], bytes: number): Buffer | Readable | null {
+  if (body.length === 0) return null
+  if (bytes <= joinBytesMax) return joined(body, bytes)
+  return Readable.from(lettingGo([...body]), { objectMode: false })
 }
 
 const pieceBytes = 1024 * 1024
