@@ -8,7 +8,7 @@ import { percentile, shown } from './figures.ts'
 import { reportProfiles } from './profile.ts'
 import { resultTable, targetTable } from './report.ts'
 import { type Plan, type Results, runRounds } from './rounds.ts'
-import { saveResults } from './save.ts'
+import { loadOf, saveResults } from './save.ts'
 import { scenarios } from './scenarios.ts'
 import { direct, relay } from './subjects/bare.ts'
 import { headgate } from './subjects/headgate.ts'
@@ -21,7 +21,7 @@ import type { Subject } from './subjects/subject.ts'
 const subjects: readonly Subject[] = [direct, nginx, relay, headgate, many, portkey]
 const resultsFolder = join(import.meta.dirname, 'results')
 
-const warmUpMs = 2_500
+const warmUpMs = 6_000
 
 const options = {
   only: { type: 'string', default: '' },
@@ -80,10 +80,9 @@ function choose(names: readonly string[]): Pick<Plan, 'subjects' | 'scenarios'> 
 /** All that the run showed, as text. */
 function told({ subjects, scenarios, rounds }: Plan, results: Results): string {
   const { commitsMs, loads, audits, profiles, struckOut } = results
-  const load = `load average ${shown(Math.min(...loads))} to ${shown(Math.max(...loads))} as the rounds began`
   return [
     ...profiles.map(({ subject, calls, threads }) => `${reportProfiles(threads, join(resultsFolder, 'profiles', subject), calls)}\n`),
-    `${load}; rounds: ${rounds}, everybody in turn`,
+    `${loadOf(loads)}; rounds: ${rounds}, everybody in turn`,
     `one synced commit alone: p50 ${shown(percentile(commitsMs, 50))} ms, p99 ${shown(percentile(commitsMs, 99))} ms\n`,
     ...subjects.map(({ name, about }) => `${name}: ${about}`),
     ...subjects.flatMap(({ name, noStreams }) => (noStreams ? [`${name} is left out where answers are streamed: ${noStreams}`] : [])),

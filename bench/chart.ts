@@ -11,13 +11,20 @@ interface Panel {
   readonly added?: boolean
 }
 
+/** Who keeps keys, money and books, and so is dark. */
+const withBooks = new Set(['headgate', 'pg+redis'])
+const legend = [
+  'Dark: Headgate, with keys, limits, money and books. Light: books nothing.',
+  'Bars are medians, lines reach from least to most.',
+]
+
 const panels: readonly Panel[] = [
   { title: 'CPU µs per JSON call, 50 in flight (less is better)', scenario: 'json50', figure: 'cpuMicros' },
   { title: 'JSON calls per second, 50 in flight, one core (more is better)', scenario: 'json50', figure: 'perSecond' },
-  { title: 'added latency ms, one call at a time, p50 (less is better)', scenario: 'one', figure: 'p50Ms', added: true },
+  { title: 'Added latency, ms, one call at a time, p50 (less is better)', scenario: 'one', figure: 'p50Ms', added: true },
   { title: 'CPU µs per streamed event, 100 streams (less is better)', scenario: 'streams', figure: 'cpuMicros' },
-  { title: 'added ms to the first event, 100 streams, p99 (less is better)', scenario: 'streams', figure: 'firstP99Ms', added: true },
-  { title: 'memory MiB, 1,000 streams (less is better)', scenario: 'thousand', figure: 'memoryMiB' },
+  { title: 'Added ms to the first event, 100 streams, p99 (less is better)', scenario: 'streams', figure: 'firstP99Ms', added: true },
+  { title: 'Memory in MiB, 1,000 streams (less is better)', scenario: 'thousand', figure: 'memoryMiB' },
 ]
 
 const width = 760
@@ -26,11 +33,13 @@ const barsWidth = 520
 const rowHeight = 24
 const barHeight = 14
 const titleHeight = 34
+const lineHeight = 20
 
-/** The same figures as the table's, as bars with their least and most. An SVG document that needs nothing else. */
-export function chartOf(results: Results, subjects: readonly string[], caption: string): string {
+/** The same figures as the table's, as bars with their least and most, below the lines of the caption. An SVG document that needs nothing else. */
+export function chartOf(results: Results, subjects: readonly string[], caption: readonly string[]): string {
+  const head = [...caption, ...legend]
   const drawn: string[] = []
-  let at = titleHeight
+  let at = (head.length + 1) * lineHeight
   for (const panel of panels) {
     const rows = subjects
       .filter(name => name !== 'direct')
@@ -43,9 +52,9 @@ export function chartOf(results: Results, subjects: readonly string[], caption: 
     at += titleHeight + rows.length * rowHeight + 10
   }
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${at}" font-family="sans-serif" font-size="13">
-<style>.title{font-weight:bold}.bar{fill:#9db4c8}.headgate{fill:#1f6f8b}.spread{stroke:#333;stroke-width:1.5}</style>
+<style>.title{font-weight:bold}.bar{fill:#9db4c8}.books{fill:#1f6f8b}.spread{stroke:#333;stroke-width:1.5}</style>
 <rect width="${width}" height="${at}" fill="#fff"/>
-<text x="10" y="20" fill="#555">${caption}</text>
+${head.map((line, row) => `<text x="10" y="${(row + 1) * lineHeight}" fill="#555">${line}</text>`).join('\n')}
 ${drawn.join('\n')}
 </svg>
 `
@@ -55,7 +64,7 @@ function bar(name: string, values: readonly number[], { top, most }: { readonly 
   const lengthOf = (value: number) => (most <= 0 ? 0 : (Math.max(value, 0) / most) * barsWidth)
   const middle = top + barHeight / 2
   const [least, greatest] = [Math.min(...values), Math.max(...values)].map(value => (barsAt + lengthOf(value)).toFixed(1))
-  const kind = name === 'headgate' ? 'headgate' : 'bar'
+  const kind = withBooks.has(name) ? 'books' : 'bar'
   return [
     `<text x="${barsAt - 8}" y="${top + barHeight - 3}" text-anchor="end">${name}</text>`,
     `<rect x="${barsAt}" y="${top}" width="${lengthOf(median(values)).toFixed(1)}" height="${barHeight}" class="${kind}"/>`,

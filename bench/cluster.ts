@@ -83,7 +83,7 @@ async function run(rounds: number, parent: string): Promise<void> {
   const words = [process.execPath, join(import.meta.dirname, 'upstream.ts'), String(upstreamPort)]
   scope.use(await startProgram({ core: loadCore, words, log: join(folder, 'upstream.log') }, upstreamPort))
   const answers = await prepareAnswers()
-  const contenders = await startAll({ upstreamPort, folder, profiled: false, fromSource: true }, scope)
+  const contenders = await startAll({ upstreamPort, folder, profiled: false, fromSource: false }, scope)
   for (const one of contenders) await load(one, answers, { lanes: inFlight, ms: warmUpMs })
   const commitsMs: number[] = []
   const loads: number[] = []

@@ -149,7 +149,7 @@ async function pair({ ledger, books }: Ground, walletId: string): Promise<void> 
 }
 
 function requestOf(callId: string, walletId: string): HoldRequest {
-  const who = { userId: walletId, keyId: 'key-1', groupId: 'group-1', address: '192.0.2.1' }
+  const who = { userId: walletId, keyId: `key-of-${walletId}`, groupId: 'group-1', address: '192.0.2.1' }
   const what = { model: 'gpt-5.4', path: '/v1/responses', stream: true, beganAtMs: Date.now() }
   return { callId, funds: { kind: 'wallet', walletId }, floor: cost, want, halfOfFree: false, leaseId, ...who, ...what }
 }

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { chartOf } from './chart.ts'
+import { shown } from './figures.ts'
 import type { Plan, Results } from './rounds.ts'
 
 /** Where and when figures were read. */
@@ -34,10 +35,15 @@ export function saveResults(
     chartOf(
       results,
       subjects.map(subject => subject.name),
-      `${reading.machine}; ${written.at.slice(0, 10)}`,
+      [`${reading.machine}; ${written.at.slice(0, 10)}`, `${loadOf(loads)}; rounds: ${rounds}`],
     ),
   )
   return paths
+}
+
+/** So that nobody reads a busy machine's figures for a quiet one's. */
+export function loadOf(loads: readonly number[]): string {
+  return `load average ${shown(Math.min(...loads))} to ${shown(Math.max(...loads))} as the rounds began`
 }
 
 /** Three decimals are more than can be repeated. What was not measured is null. */

@@ -163,7 +163,7 @@ function loadOf(targets: readonly Target[], perSecond: number): Clients {
   }
   const ended = (async () => {
     for (let dueMs = performance.now(); !isOver; dueMs += (-Math.log(1 - chance()) * 1000) / perSecond) {
-      if (dueMs > performance.now()) await pause(dueMs - performance.now())
+      await pause(Math.max(0, dueMs - performance.now()))
       if (running.size >= runningMax) continue
       const call = one().finally(() => running.delete(call))
       running.add(call)

@@ -1,6 +1,6 @@
 import { createServer, type Socket } from 'node:net'
 import { type Answers, type Prepared, prepareAnswers } from './load/answers.ts'
-import { gapOf } from './load/request.ts'
+import { afterOf, gapOf } from './load/request.ts'
 
 /**
  * An upstream that costs next to nothing, so that it is not what is measured: it writes what `sim` would answer, prepared, straight to the
@@ -45,8 +45,19 @@ function refuse(socket: Socket): void {
 
 function answer(socket: Socket, body: Buffer, { json, stream }: Answers): void {
   const gapMs = gapOf(body)
-  if (gapMs === undefined) socket.write(renewed(json))
-  else play(socket, stream, gapMs)
+  if (gapMs !== undefined) return play(socket, stream, gapMs)
+  const afterMs = afterOf(body)
+  if (afterMs === 0) socket.write(renewed(json))
+  else setTimeout(() => socket.write(renewed(json)), afterMs * spread())
+}
+
+const goldenRatio = 0.618_033_988_75
+let taken = 0
+
+/** From half to one and a half, one in the mean: as long as each other, calls that began together would end together, again and again. */
+function spread(): number {
+  taken += 1
+  return 0.5 + ((taken * goldenRatio) % 1)
 }
 
 /** The first event at once, every other so many milliseconds after the one before. */

@@ -58,6 +58,7 @@ function tell(change: RedisChange, log: Log, metrics: Metrics): void {
       return log.info({ slots: change.slots, over: change.over }, 'this gateway agrees with the others in Redis')
     case 'freed':
       metrics.slotsFreed.inc(change.slots)
-      return log.warn({ gateway: change.process, slots: change.slots }, 'a gateway is silent: its slots are free')
+      if (change.slots === 0) return log.info({ gateway: change.process }, 'a gateway is gone; it had no slots')
+      return log.warn({ gateway: change.process, slots: change.slots }, 'a gateway is gone: its slots are free')
   }
 }

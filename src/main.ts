@@ -81,7 +81,10 @@ function surviveBrokenPipes(): void {
 function firstSteps({ settings, sources }: Config, url: string): string {
   const elsewhere = [
     ...(sources.listen.from === 'default' ? [] : [`  export HEADGATE_URL="${url}"`]),
-    ...(sources.data.from === 'default' ? [] : [`  export HEADGATE_DATA="${settings.data}"    # where the admin token is`]),
+    ...(settings.adminToken === null ? [] : ['  export HEADGATE_ADMIN_TOKEN=…    # as this gateway has it']),
+    ...(settings.adminToken !== null || sources.data.from === 'default'
+      ? []
+      : [`  export HEADGATE_DATA="${settings.data}"    # where the admin token is`]),
     '  export OPENAI_API_KEY=…',
   ].join('\n')
   return `

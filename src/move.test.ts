@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { mkdtempDisposable } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -90,6 +90,15 @@ onPostgres('headgate move', () => {
     await database.close()
     expect(await headgate('move', '--from', data)).toMatchObject({ code: 0 })
     expect(await headgate('move', '--from', data)).toMatchObject({ code: 1, err: expect.stringContaining('has books already') })
+  })
+
+  test('a folder without books is refused, and not made', async () => {
+    const mistyped = join(data, 'nowhere')
+    expect(await headgate('move', '--from', mistyped)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('there is no headgate.db in it'),
+    })
+    expect(existsSync(mistyped)).toBe(false)
   })
 
   test('migrate brings the schema forward, and says so once', async () => {

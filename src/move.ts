@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { type EngineSettings, type Migrated, openEngine } from './engines.ts'
 import { openLedger } from './ledger/ledger.ts'
 import { systemClock } from './lib/clock.ts'
@@ -17,6 +19,8 @@ const batchRows = 200
  */
 export async function move(from: EngineSettings, to: EngineSettings, told: (table: string, rows: number) => void): Promise<Moved> {
   await using scope = new AsyncDisposableStack()
+  // Else a mistyped folder would be made, and its empty books moved.
+  if (!existsSync(join(from.data, 'headgate.db'))) throw new Error(`${from.data} is no data folder: there is no headgate.db in it.`)
   scope.use(await lockFolder(from.data))
   const { database: source } = await openEngine({ ...from, databaseUrl: null })
   scope.defer(() => source.close())
@@ -24,9 +28,7 @@ export async function move(from: EngineSettings, to: EngineSettings, told: (tabl
   const { database: target, migrated } = await openEngine(to)
   scope.defer(() => target.close())
   if (migrated.from > 0) {
-    throw new Error(
-      'The database that --to names has books already. Name an empty one; if a move into it broke off, drop it and make it again.',
-    )
+    throw new Error('The database to move to has books already. Name an empty one; if a move into it broke off, drop it and make it again.')
   }
 
   const tables = await tablesOf(source)

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { type Lane, openLane } from './lane.ts'
 import type { Heard } from './reader.ts'
@@ -70,9 +71,11 @@ export async function arrive(load: Load, arrivals: Arrivals): Promise<Answered> 
   using lanes = await openLanes(load.port, arrivals.lanes)
   const tally = newTally(load, arrivals.countedFromMs)
   const due = newQueue()
-  const pacer = new Worker(new URL('./pacer.ts', import.meta.url), { workerData: { dueMs: dueTimes(arrivals) } })
-  pacer.on('message', (atMs: number) => due.add(atMs - performance.timeOrigin))
+  const pacer = new Worker(new URL('./pacer.ts', import.meta.url))
   pacer.on('exit', due.end)
+  await once(pacer, 'message') // It is there. A machine that is slow to start a thread must not make the first calls late.
+  pacer.postMessage(dueTimes(arrivals))
+  pacer.on('message', (atMs: number) => due.add(atMs - performance.timeOrigin))
   try {
     await Promise.all(
       lanes.all.map(async lane => {
@@ -108,8 +111,8 @@ function newQueue() {
   }
 }
 
-/** Time enough for the pacer to be there. */
-const leadMs = 100
+/** Time enough for the due times to reach the pacer. */
+const leadMs = 50
 
 function dueTimes({ perSecond, ms, chance }: Arrivals): Float64Array {
   const beginMs = performance.timeOrigin + performance.now() + leadMs

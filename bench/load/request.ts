@@ -5,6 +5,8 @@ export interface Ask {
   readonly stream: boolean
   /** Of a stream: milliseconds between its events. */
   readonly gapMs?: number
+  /** Of a whole answer: how many milliseconds the upstream takes for it in the mean. */
+  readonly afterMs?: number
   /** Whether the upstream is to keep the response, which a gateway then has to know the owner of. Coding agents say false. */
   readonly store?: boolean
 }
@@ -21,9 +23,10 @@ const instructions =
 const question = 'Which of the farms below the second weir are owed water tonight, in which order, and for how long each? '
 
 /** A whole request on the wire, made once and sent many times. */
-export function requestOf({ stream, gapMs = 0, store = false }: Ask, { key, headers = {} }: Caller): Buffer {
+export function requestOf({ stream, gapMs = 0, afterMs = 0, store = false }: Ask, { key, headers = {} }: Caller): Buffer {
   const input = [{ type: 'message', role: 'user', content: [{ type: 'input_text', text: question.repeat(4) }] }]
-  const metadata = { bench: stream ? `every ${gapMs} ms` : 'whole' }
+  const whole = afterMs === 0 ? 'whole' : `after ${afterMs} ms`
+  const metadata = { bench: stream ? `every ${gapMs} ms` : whole }
   const body = JSON.stringify({ model, instructions, input, max_output_tokens: 256, stream, store, metadata })
   const lines = [
     ...['POST /v1/responses HTTP/1.1', 'host: 127.0.0.1', 'user-agent: OpenAI/JS 6.49.0', 'accept: application/json'],
@@ -33,10 +36,19 @@ export function requestOf({ stream, gapMs = 0, store = false }: Ask, { key, head
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n${body}`)
 }
 
-const mark = Buffer.from('"bench":"every ')
+const marks = { gap: Buffer.from('"bench":"every '), after: Buffer.from('"bench":"after ') }
 
 /** What the upstream is to do with such a body: milliseconds between the events of a stream; undefined for JSON. */
 export function gapOf(body: Buffer): number | undefined {
+  return numberAfter(marks.gap, body)
+}
+
+/** How many milliseconds it is to take for a whole answer, in the mean. */
+export function afterOf(body: Buffer): number {
+  return numberAfter(marks.after, body) ?? 0
+}
+
+function numberAfter(mark: Buffer, body: Buffer): number | undefined {
   const at = body.indexOf(mark)
   return at === -1 ? undefined : Number.parseInt(body.toString('latin1', at + mark.length, at + mark.length + 6), 10)
 }

@@ -84,6 +84,18 @@ onRedis('what is known of accounts on several nodes', () => {
     expect(one.known().of('a700').restingUntilMs).toBe(30_000)
   })
 
+  test('whoever leaves the line of an account gives back no slot of it', async () => {
+    const lines = await shared.open(stillTime(manualClock(0)))
+    const only: AccountLimit = { accountId: 'a', slots: 1 }
+    await lines.conditions(['a'])
+    await lines.take(only)
+    const leaving = new AbortController()
+    const waited = lines.wait({ pool: 'p', userId: 'u', accounts: [only], waitingMax: 1 }, leaving.signal)
+    leaving.abort(new Error('it leaves'))
+    await expect(waited).rejects.toThrow('it leaves')
+    expect(lines.known().of('a').taken).toBe(1)
+  })
+
   test('a call asks Redis for few accounts, however many there are', async () => {
     const clock = manualClock(0)
     const lines = await shared.open(stillTime(clock))

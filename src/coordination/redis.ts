@@ -64,7 +64,11 @@ export async function openRedis(options: RedisOptions): Promise<RedisCoordinator
     await heart.beat()
   } catch (error) {
     wire.close()
-    throw new Error('Redis answers, but cannot be used; the gateway needs version 7 or newer, or Valkey.', { cause: error })
+    const { cause = error } = error as Error
+    throw new Error(
+      `Redis answers, but cannot be used (${(cause as Error).message}); a gateway needs version 7 or newer, or Valkey, and all its commands.`,
+      { cause: error },
+    )
   }
   heart.run()
   return coordinatorOf(heart, wire)

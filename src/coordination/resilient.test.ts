@@ -176,7 +176,7 @@ onRedis('while Redis is silent', () => {
       onChange: () => {},
     })
     await expect(opening).rejects.toThrow(
-      new RegExp(`^Redis at 127.0.0.1:${port} does not answer \\(.*\\); start it, or correct HEADGATE_REDIS_URL.$`),
+      `Redis at 127.0.0.1:${port} does not answer (connect ECONNREFUSED 127.0.0.1:${port}); start it, or correct HEADGATE_REDIS_URL.`,
     )
   })
 })

@@ -202,7 +202,11 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
     over += await this.#sayWhatRuns(together, said)
     this.#together = together
     for (const slot of this.#lost.splice(0)) together.leave(slot)
-    for (const holding of this.#holdings) holding.inMemory = undefined
+    for (const holding of this.#holdings) {
+      // What was taken in the very moment of the last word is said now.
+      if (said.has(holding)) holding.inMemory = undefined
+      else this.#holdHere(holding)
+    }
     this.#changed.clear()
     this.#parts.onTogether({ slots: said.size, over })
     this.#returned.abort(new RedisAway('the others are back'))

@@ -1,10 +1,5 @@
 import type { AccountLimit, Caller, CallerLimits, LineEntry, Meter } from './coordinator.ts'
 
-/** What one of so many gateways may take of a limit when they cannot ask each other. 0 or less is no limit, for none of them. */
-export function shareOf(limit: number, nodes: number): number {
-  return limit <= 0 ? limit : Math.max(1, Math.floor(limit / nodes))
-}
-
 export function limitsShare<Limits extends CallerLimits>(limits: Limits, nodes: number): Limits {
   return { ...limits, userSlots: shareOf(limits.userSlots, nodes), keySlots: shareOf(limits.keySlots, nodes) }
 }
@@ -29,4 +24,9 @@ export function entryShare(entry: LineEntry, nodes: number): LineEntry {
 
 export function metersShare(meters: readonly Meter[], nodes: number): Meter[] {
   return meters.map(meter => ({ ...meter, perMinute: shareOf(meter.perMinute, nodes) }))
+}
+
+/** What one of so many gateways may take of a limit when they cannot ask each other. 0 or less is no limit, for none of them. */
+function shareOf(limit: number, nodes: number): number {
+  return limit <= 0 ? limit : Math.max(1, Math.floor(limit / nodes))
 }

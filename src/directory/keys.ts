@@ -24,10 +24,11 @@ export function changeKey(key: Key): Step[] {
   return [updateStep('keys', recordOf(key), ['user_id', 'name'], sentence), leaveStep(key), ...groupSteps(key)]
 }
 
-/** A key may always go: a leaked one has to. Rows of its calls keep its id. */
+/** A key may always go: a leaked one has to. Rows of its calls keep its id, and are found by whose it was. */
 export function removeKey(key: Key): Step[] {
   const guard = { rows: 1, otherwise: `The key ${key.hint} was removed meanwhile.` }
-  return [leaveStep(key), step('delete from keys where id = $1', [key.id], guard)]
+  const remember = step('insert into removed_keys (id, user_id) values ($1, $2)', [key.id, key.userId])
+  return [leaveStep(key), step('delete from keys where id = $1', [key.id], guard), remember]
 }
 
 export async function findKey(database: Database, id: string): Promise<Key | undefined> {

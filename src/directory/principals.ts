@@ -22,6 +22,8 @@ export interface Principal {
 export interface Principals {
   /** At once for a key that is remembered, known or not; else after asking the books. Rejects with `DatabaseAway`, never with "unknown". */
   of(secret: string): Principal | 'unknown' | Promise<Principal | 'unknown'>
+  /** Whether this is still what `of` would say of them, at once: nothing was forgotten since they were read. */
+  isCurrent(principal: Principal): boolean
   /** Whoever is asked for next is read anew. */
   forget(): void
 }
@@ -52,6 +54,7 @@ export function openPrincipals(
   const known = lru<Principal>(knownMax)
   const unknownUntilMs = lru<number>(limits.unknownKeysMax)
   let lookups = new Map<string, Promise<Principal | 'unknown'>>()
+  let current = new WeakSet<Principal>()
 
   /** What was asked for before `forget` may be older than what made us forget: it is answered, not remembered. */
   async function lookUp(hash: string, mine: typeof lookups): Promise<Principal | 'unknown'> {
@@ -59,7 +62,10 @@ export function openPrincipals(
       const found = await readPrincipal(database, hash, groupOf)
       if (mine !== lookups) return found
       if (found === 'unknown') unknownUntilMs.set(hash, clock.elapsedMs() + limits.unknownKeyMs)
-      else known.set(hash, found)
+      else {
+        known.set(hash, found)
+        current.add(found)
+      }
       return found
     } finally {
       mine.delete(hash)
@@ -76,8 +82,10 @@ export function openPrincipals(
       if (lookup === undefined) lookups.set(hash, (lookup = lookUp(hash, lookups)))
       return lookup
     },
+    isCurrent: principal => current.has(principal),
     forget() {
       known.clear()
+      current = new WeakSet()
       unknownUntilMs.clear()
       lookups = new Map()
     },

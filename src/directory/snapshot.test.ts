@@ -17,7 +17,7 @@ import { openOwners, ownerSteps } from './owners.ts'
 import { changeDirectory } from './revision.ts'
 import { openSeal } from './seal.ts'
 import { askMs, shareDirectory } from './shared.ts'
-import { openDirectory } from './snapshot.ts'
+import { openDirectory, type Principal } from './snapshot.ts'
 import { step } from './steps.ts'
 import { makeUser } from './users.ts'
 
@@ -101,7 +101,11 @@ test('a known key is answered at once from the second time on', async () => {
   const first = directory.principalOf(secret)
   expect(first).toBeInstanceOf(Promise)
   expect(await first).toMatchObject({ user, groups: [group], subscriptions: [] })
-  expect(directory.principalOf(secret)).toBe(await first)
+  const principal = (await first) as Principal
+  expect(directory.principalOf(secret)).toBe(principal)
+  expect(directory.isCurrent(principal)).toBe(true)
+  await directory.refresh()
+  expect(directory.isCurrent(principal), 'since a refresh they may be somebody else').toBe(false)
 })
 
 test('look-ups of one key at the same time share their reads', async () => {

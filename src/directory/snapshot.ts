@@ -31,6 +31,8 @@ export interface Directory {
   snapshot(): Snapshot
   /** See `Principals.of`. */
   principalOf: Principals['of']
+  /** See `Principals.isCurrent`. */
+  isCurrent: Principals['isCurrent']
   /**
    * Reads everything anew, after a write: when it resolves, nothing older is answered any more. Keys are forgotten at once,
    * before anything is read, so that a revoked one stops working even if the books go away now.
@@ -74,6 +76,7 @@ export async function openDirectory(database: Database, seal: Seal, clock: Clock
   return {
     snapshot: () => current,
     principalOf: principals.of,
+    isCurrent: principals.isCurrent,
     refresh,
     async catchUp() {
       // Not behind the reports, which may take long.

@@ -7,6 +7,7 @@ import type { PriceVersion } from '../ledger/price.ts'
 import type { Funds, HeldCall, HoldRequest } from '../ledger/steps.ts'
 import { subscriptionFunds } from '../ledger/subscription.ts'
 import { Fault } from '../lib/fault.ts'
+import { Scope } from '../lib/scope.ts'
 import { authenticateAgain } from './authenticate.ts'
 import { beside, sureSlot } from './beside.ts'
 import type { Bound } from './bind.ts'
@@ -60,19 +61,19 @@ export async function admit(asking: Asking, client: Client, gateway: Parts): Pro
   const { coordinator, books, clock, settings, log } = gateway
   const looked = await firstAffordable(asking, gateway)
   receipt.groupId = looked.offer.group.id
-  await using scope = new AsyncDisposableStack()
+  await using scope = new Scope()
   const meters = metersOfCaller(asking.principal, call.inputTokens)
   const slot = scope.use(await standInLine(asking, meters, client, gateway))
   // Whoever leaves is gone at once, whatever we are just waiting for. Giving back twice gives back once.
   const left = () => void slot[Symbol.asyncDispose]()
   client.left.addEventListener('abort', left, { once: true })
-  if (client.hasLeft) throw client.left.reason
   scope.defer(async () => {
     // Rejected calls consume no rate: what no upstream was asked for is given back.
     if (receipt.attempts.length > 0 || meters.length === 0) return
     await beside('giving back rates', log, () => coordinator.correct(givenBack(meters)))
   })
-  const principal = await authenticateAgain(client, gateway)
+  if (client.hasLeft) throw client.left.reason
+  const principal = await authenticateAgain(client, gateway, asking.principal)
   const { plan, request, granted } = await holdInFirst({ ...asking, principal }, principal === asking.principal, looked, gateway)
   let isOurs = true
   scope.defer(async () => {
@@ -99,7 +100,7 @@ export async function admit(asking: Asking, client: Client, gateway: Parts): Pro
       isOurs = false
       receipt.isBooked = true
     },
-    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+    [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose](),
   }
 }
 

@@ -26,8 +26,13 @@ export async function authenticate(
   return admissible(principal, client, parts.clock)
 }
 
-/** The principal as it stands now: what was revoked while one stood in line is gone when its turn comes. */
-export async function authenticateAgain(client: Asker, parts: Pick<Gateway, 'directory' | 'clock' | 'settings'>): Promise<Principal> {
+/** The principal as it stands now: what was revoked while one stood in line is gone when its turn comes. `before` is who it was then. */
+export async function authenticateAgain(
+  client: Asker,
+  parts: Pick<Gateway, 'directory' | 'clock' | 'settings'>,
+  before?: Principal,
+): Promise<Principal> {
+  if (before !== undefined && parts.directory.isCurrent(before)) return admissible(before, client, parts.clock)
   return admissible(await principalOf(secretOf(client) ?? '', parts), client, parts.clock)
 }
 

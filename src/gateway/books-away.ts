@@ -20,30 +20,54 @@ const againMs = 200
  */
 export function orBooksAway<Result>(ask: () => Promise<Result>, { clock, settings }: BooksAwayParts): Promise<Result> {
   return new Promise((resolve, reject) => {
-    let cause: unknown = new Error(`no answer in ${settings.booksTimeoutMs} ms`)
-    let isOver = false
-    let again: Timer | undefined
-    const end = () => {
-      isOver = true
-      timeout[Symbol.dispose]()
-      again?.[Symbol.dispose]()
-    }
-    const giveUp = () => {
-      end()
-      reject(new Fault('books_away', { cause }))
-    }
-    const timeout = clock.after(settings.booksTimeoutMs, giveUp)
-    const answered = (result: Result) => {
-      end()
-      resolve(result)
-    }
-    const failed = (error: unknown) => {
-      if (isOver) return
-      cause = error
-      if (error instanceof DatabaseAway) again = clock.after(againMs, attempt)
-      else giveUp()
-    }
-    const attempt = () => void ask().then(answered, failed)
-    attempt()
+    new Patient(ask, { resolve, reject }, clock, settings.booksTimeoutMs).ask()
   })
+}
+
+type Told<Result> = { readonly resolve: (result: Result) => void; readonly reject: (fault: Fault) => void }
+
+/** One question to the books, asked until it is answered or its time is over. */
+class Patient<Result> {
+  readonly #question: () => Promise<Result>
+  readonly #told: Told<Result>
+  readonly #clock: Clock
+  readonly #timeout: Timer
+  #again: Timer | undefined
+  #cause: unknown
+  #isOver = false
+
+  constructor(question: () => Promise<Result>, told: Told<Result>, clock: Clock, ms: number) {
+    this.#question = question
+    this.#told = told
+    this.#clock = clock
+    this.#timeout = clock.after(ms, () => this.#giveUp(this.#cause ?? new Error(`no answer in ${ms} ms`)))
+  }
+
+  ask(): void {
+    this.#question().then(
+      result => {
+        this.#end()
+        this.#told.resolve(result)
+      },
+      error => this.#failed(error),
+    )
+  }
+
+  #failed(error: unknown): void {
+    if (this.#isOver) return
+    this.#cause = error
+    if (error instanceof DatabaseAway) this.#again = this.#clock.after(againMs, () => this.ask())
+    else this.#giveUp(error)
+  }
+
+  #giveUp(cause: unknown): void {
+    this.#end()
+    this.#told.reject(new Fault('books_away', { cause }))
+  }
+
+  #end(): void {
+    this.#isOver = true
+    this.#timeout[Symbol.dispose]()
+    this.#again?.[Symbol.dispose]()
+  }
 }

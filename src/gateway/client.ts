@@ -150,9 +150,10 @@ export class HttpClient implements Client {
     if (ms <= 0 || this.hasLeft) return
     const silentMs = () => this.#clock.elapsedMs() - (this.#lastWriteMs ?? 0)
     const beat = () => {
-      const isDue = silentMs() >= ms - 1
+      const leftMs = ms - silentMs()
+      const isDue = leftMs <= 1
       if (isDue) this.#comment()
-      this.#comments = this.#clock.after(isDue ? ms : ms - silentMs(), beat)
+      this.#comments = this.#clock.after(isDue ? ms : leftMs, beat)
     }
     this.#lastWriteMs ??= this.#clock.elapsedMs()
     this.#comments = this.#clock.after(Math.max(0, ms - silentMs()), beat)

@@ -1,5 +1,6 @@
 import type { Slot } from '../coordination/coordinator.ts'
 import type { Clock, Timer } from '../lib/clock.ts'
+import { Scope } from '../lib/scope.ts'
 import { afterNothing } from '../upstreams/rest.ts'
 import type { Admission } from './admit.ts'
 import { conclude } from './conclude.ts'
@@ -110,9 +111,9 @@ function makeRoom(draining: ReadonlySet<Draining>, { user }: Admission['principa
 /** No further attempt is begun: nobody waits for the answer any more. */
 async function drainUnanswered(tried: Tried & { readonly slot: Slot }, admission: Admission, gateway: Gateway): Promise<void> {
   const { attempt, server, slot, row, startedMs } = tried
-  await using scope = new AsyncDisposableStack()
+  await using scope = new Scope()
   scope.use(slot)
-  scope.defer(() => abandon(attempt, gateway))
+  scope.defer(async () => abandon(attempt, gateway))
   const beginning = await attempt.beginning
   if (beginning.kind === 'fault') {
     const { fault } = beginning

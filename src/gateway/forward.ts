@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type { Condition, Slot } from '../coordination/coordinator.ts'
 import { Fault, type FaultName } from '../lib/fault.ts'
+import { Scope } from '../lib/scope.ts'
 import type { Cut } from '../protocols/splice.ts'
 import { Attempt, type Beginning } from '../upstreams/attempt.ts'
 import type { Server } from '../upstreams/choosable.ts'
@@ -96,14 +97,14 @@ export interface Failed {
 /** One attempt. The slot is given back here unless an answer took it along, or the drain did. */
 export async function tryOne({ server, slot }: Chosen, elsewhere: Elsewhere | undefined, trying: Trying): Promise<Reply | Failed> {
   const { admission, client, gateway, cuts } = trying
-  await using scope = new AsyncDisposableStack()
+  await using scope = new Scope()
   scope.use(slot)
   const { facts, protocol } = admission.call
   client.commentEvery(facts.stream ? gateway.settings.attemptCommentMs : 0)
   const row = newRow(server, admission.receipt, gateway)
   const startedMs = gateway.clock.elapsedMs()
   const attempt = new Attempt(outboundOf(server, admission, client, cuts), { protocol, streams: facts.stream }, gateway)
-  scope.defer(() => abandon(attempt, gateway))
+  scope.defer(async () => abandon(attempt, gateway))
   admission.receipt.attempts.push(row)
 
   const { beginning, next } = await beginningOrElsewhere(attempt, elsewhere, trying)
@@ -123,7 +124,7 @@ export async function tryOne({ server, slot }: Chosen, elsewhere: Elsewhere | un
   return newReply({ attempt, beginning: beginning as Reply['beginning'], server, slot, row }, scope.move())
 }
 
-export function newReply(parts: Pick<Reply, 'attempt' | 'beginning' | 'server' | 'slot' | 'row'>, scope: AsyncDisposableStack): Reply {
+export function newReply(parts: Pick<Reply, 'attempt' | 'beginning' | 'server' | 'slot' | 'row'>, scope: Scope): Reply {
   let isOurs = true
   return {
     ...parts,
@@ -131,7 +132,7 @@ export function newReply(parts: Pick<Reply, 'attempt' | 'beginning' | 'server' |
       isOurs = false
     },
     async [Symbol.asyncDispose]() {
-      if (isOurs) await scope.disposeAsync()
+      if (isOurs) await scope[Symbol.asyncDispose]()
     },
   }
 }

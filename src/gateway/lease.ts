@@ -42,18 +42,13 @@ export async function keepLease(
       if (wereAway || nowMs - renewedMs > leaseMs) graceUntilMs = nowMs + leaseMs
       wereAway = false
       renewedMs = nowMs
-      if (nowMs >= graceUntilMs) await bury()
-      await background.takeOver()
+      if (nowMs >= graceUntilMs) await bury(ledger)
     } catch (error) {
       wereAway = true
       log.warn({ err: error }, 'the lease could not be renewed: the books are away')
+      return
     }
-  }
-
-  async function bury(): Promise<void> {
-    while ((await ledger.expireHolds()) >= expireRoundMax) {
-      // There may be more: a crowded gateway died.
-    }
+    await takeOver(background, log)
   }
 
   function again(): void {
@@ -75,5 +70,20 @@ export async function keepLease(
       // Else it runs out by itself.
       await ledger.endLease(leaseId).catch((error: unknown) => log.warn({ err: error }, 'the lease could not be ended: the books are away'))
     },
+  }
+}
+
+/** Apart from the lease: a response of which nobody can make sense must not keep the holds of the dead from ending. */
+async function takeOver(background: Gateway['background'], log: Gateway['log']): Promise<void> {
+  try {
+    await background.takeOver()
+  } catch (error) {
+    log.error({ err: error }, 'responses in the background could not be taken over; it is tried again')
+  }
+}
+
+async function bury(ledger: Gateway['ledger']): Promise<void> {
+  while ((await ledger.expireHolds()) >= expireRoundMax) {
+    // There may be more: a crowded gateway died.
   }
 }

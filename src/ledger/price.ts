@@ -105,8 +105,8 @@ export function openPriceBook(versions: readonly PriceVersion[]): PriceBook {
 
 /** Every moment at which a line begins or ends, in order. */
 function turnsOf(versions: readonly PriceVersion[]): readonly number[] {
-  const moments = versions.flatMap(({ effectiveFromMs, effectiveToMs }) => [effectiveFromMs, effectiveToMs ?? []].flat())
-  return [...new Set(moments)].sort((a, b) => a - b)
+  const moments = versions.flatMap(({ effectiveFromMs, effectiveToMs }) => [effectiveFromMs, effectiveToMs])
+  return [...new Set(moments)].filter(moment => moment !== null).sort((a, b) => a - b)
 }
 
 function passedOf(turns: readonly number[], atMs: number): number {
@@ -122,8 +122,9 @@ interface Standing {
   dearest(model: string, tiers: readonly string[], contextTokens: number): readonly PriceVersion[]
 }
 
-/** Clients say models and tiers, so what is remembered of them has an end. */
+/** Clients say models, so what is remembered of them has an end. A longer name than any model has is looked up each time. */
 const rememberedMax = 1_000
+const rememberedCharsMax = 200
 
 function openStanding(versions: readonly PriceVersion[]): Standing {
   const byTier = new Map([...Map.groupBy(versions, version => version.model)].map(([model, lines]) => [model, tiersOf(lines)]))
@@ -143,7 +144,8 @@ function openStanding(versions: readonly PriceVersion[]): Standing {
         .get(name)
         ?.get('default')
         ?.some(version => version.contextOver === 0)
-    return remembered(names, model, isWhole ? name : undefined)
+    const resolved = isWhole ? name : undefined
+    return model.length > rememberedCharsMax ? resolved : remembered(names, model, resolved)
   }
 
   function nameOf(model: string): string | undefined {

@@ -193,7 +193,11 @@ export class Fault extends Error {
   readonly retryAfterSeconds: number | undefined
 
   constructor(fault: FaultName, details: FaultDetails = {}) {
+    // Where it was made says less than its name does, and would cost a refusal more than all else that is done to make it. A cause keeps its own.
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(fill(faults[fault].message, details.values ?? {}), { cause: details.cause })
+    Error.stackTraceLimit = stackTraceLimit
     this.fault = fault
     const seconds = details.retryAfterSeconds ?? (faults[fault].retry === 'later' ? retryAfterDefaultSeconds : undefined)
     this.retryAfterSeconds = seconds === undefined ? undefined : Math.min(retryAfterMaxSeconds, Math.max(1, Math.ceil(seconds)))

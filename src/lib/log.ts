@@ -13,8 +13,11 @@ export function openLog(level: string, destination: pino.DestinationStream = new
     {
       level,
       // An error of an upstream or an engine may quote what it was given: what identifies a secret is cut out.
-      serializers: { err: error => withoutSecrets(pino.stdSerializers.err(error)) },
+      serializers: { err: error => withoutSecrets(withoutStackIfAway(pino.stdSerializers.err(error))) },
       base: null,
+      // For people: `docker logs` is read at night.
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: label => ({ level: label }) },
     },
     destination,
   )
@@ -40,6 +43,11 @@ function newDestination(): pino.DestinationStream {
       if (waiting.length >= bufferChars) flush()
     },
   }
+}
+
+/** `DatabaseAway`, `RedisAway`: an engine does not answer. Where in our code that was noticed helps nobody, and looks like a bug of ours. */
+function withoutStackIfAway({ stack, ...error }: pino.SerializedError): pino.SerializedError {
+  return error.type.endsWith('Away') ? (error as pino.SerializedError) : { ...error, stack }
 }
 
 /** Anything that looks like a key of ours, an OpenAI key, or a bearer token. */

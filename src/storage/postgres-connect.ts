@@ -29,7 +29,13 @@ export const types = {
 
 /** Rejects with what `pg` or Node says, or with a sentence when this server would lose what it has acknowledged. */
 export async function connect({ url, statementTimeoutMs }: PostgresOptions): Promise<Connected> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: connectTimeoutMs, keepAlive: true, types, ...named })
+  const client = new pg.Client({
+    connectionString: verifying(url),
+    connectionTimeoutMillis: connectTimeoutMs,
+    keepAlive: true,
+    types,
+    ...named,
+  })
   client.on('error', () => {}) // Whoever has asked something is told; nobody else needs to know.
   try {
     await client.connect()
@@ -40,6 +46,14 @@ export async function connect({ url, statementTimeoutMs }: PostgresOptions): Pro
     client.end().catch(() => {}) // It may never have been connected.
     throw error
   }
+}
+
+/**
+ * The URL as `pg` is told it. It takes every `sslmode` that encrypts for `verify-full`, and warns at length that another version will not:
+ * here it is said outright, so that it stays so.
+ */
+export function verifying(url: string): string {
+  return url.includes('uselibpqcompat=') ? url : url.replace(/([?&]sslmode=)(prefer|require|verify-ca)(?=&|$)/, '$1verify-full')
 }
 
 export const named = { application_name: 'headgate' }
@@ -58,7 +72,9 @@ export function placeOf(url: string): string {
 /** What keeps an acknowledged charge. Read back, because a server may have been set up for a test, or for a benchmark. */
 async function readDurability(client: pg.Client): Promise<string> {
   const { rows } = await client.query(selectDurability)
-  const found = rows[0] as Readonly<Record<'fsync' | 'full_page_writes' | 'synchronous_commit' | 'server_version' | 'version', string>>
+  const found = rows[0] as Readonly<
+    Record<'fsync' | 'full_page_writes' | 'synchronous_commit' | 'server_version' | 'version' | 'may_create' | 'name', string>
+  >
   for (const name of ['fsync', 'full_page_writes', 'synchronous_commit'] as const) {
     if (found[name] !== 'off') continue
     throw new UnfitServer(
@@ -67,6 +83,11 @@ async function readDurability(client: pg.Client): Promise<string> {
   }
   if (Number(found.version) < oldestVersion * 10_000) {
     throw new UnfitServer(`it is PostgreSQL ${found.server_version}; Headgate needs ${oldestVersion} or newer.`)
+  }
+  if (found.may_create === 'false') {
+    throw new UnfitServer(
+      `its user ${found.name} may not make tables there. Let it own the database: alter database … owner to "${found.name}".`,
+    )
   }
   return found.synchronous_commit
 }
@@ -86,7 +107,8 @@ const unfitCodes = new Set(['28000', '28P01', '3D000'])
 
 const selectDurability = `select current_setting('fsync') as fsync, current_setting('full_page_writes') as full_page_writes,
   current_setting('synchronous_commit') as synchronous_commit, current_setting('server_version') as server_version,
-  current_setting('server_version_num') as version`
+  current_setting('server_version_num') as version, current_user as name,
+  cast(coalesce(has_schema_privilege(current_schema(), 'create'), false) as text) as may_create`
 
 /** The last transaction of each batch waits for the disk, and so for all before it (see `postgres-session.ts`). */
 function settings(statementTimeoutMs: number): string {

@@ -62,8 +62,15 @@ onPostgres('PostgreSQL', () => {
       },
     )
 
+    test('where the user may not make tables', async () => {
+      await administer('create user guest', 'revoke create on schema public from public')
+      const refused = openPostgres({ url: url.replace('headgate@', 'guest@'), connections: 1, statementTimeoutMs: 5_000 })
+      await expect(refused).rejects.toThrow('cannot be used: its user guest may not make tables there. Let it own the database')
+    })
+
     test.each<[string, (url: string) => string, RegExp]>([
       ['has no such database', known => known.replace('/postgres?', '/nowhere?'), /cannot be used: database "nowhere" does not exist/],
+      ['does not encrypt', known => `${known}&sslmode=require`, /cannot be reached: The server does not support SSL connections; start it/],
       ['is not there', known => known.replace(/host=[^&]*/, 'host=%2Fnowhere'), /cannot be reached: connect ENOENT/],
     ])('that %s, and its password is not told', async (_, change, sentence) => {
       const wrong = change(url).replace('headgate@', 'headgate:canary-password@')

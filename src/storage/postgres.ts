@@ -1,6 +1,16 @@
 import pg from 'pg'
 import { type Committed, type Database, DatabaseAway, type Row, type Statement, statement, type Value } from './database.ts'
-import { connect, connectTimeoutMs, isUnfit, named, type PostgresOptions, placeOf, types } from './postgres-connect.ts'
+import {
+  connect,
+  connectTimeoutMs,
+  isUnfit,
+  named,
+  type PostgresOptions,
+  placeOf,
+  types,
+  UnfitServer,
+  verifying,
+} from './postgres-connect.ts'
 import { away, complaintOf, isAway, refused } from './postgres-fault.ts'
 import { openPostgresLine } from './postgres-line.ts'
 import { bound } from './postgres-values.ts'
@@ -67,14 +77,15 @@ async function tryServer(options: PostgresOptions): Promise<void> {
     await client.end()
   } catch (error) {
     const reason = complaintOf(error).message
-    if (isUnfit(error)) throw new Error(`The database ${placeOf(options.url)} cannot be used: ${reason}`)
-    throw new DatabaseAway(`The database ${placeOf(options.url)} cannot be reached: ${reason}`)
+    if (error instanceof UnfitServer) throw new Error(`The database ${placeOf(options.url)} cannot be used: ${reason}`)
+    if (isUnfit(error)) throw new Error(`The database ${placeOf(options.url)} cannot be used: ${reason}; correct HEADGATE_DATABASE_URL.`)
+    throw new DatabaseAway(`The database ${placeOf(options.url)} cannot be reached: ${reason}; start it, or correct HEADGATE_DATABASE_URL.`)
   }
 }
 
 function openReports({ url }: PostgresOptions): pg.Pool {
   const limits = { max: reportConnections, connectionTimeoutMillis: connectTimeoutMs, statement_timeout: reportTimeoutMs }
-  const pool = new pg.Pool({ connectionString: url, keepAlive: true, types, ...limits, ...named })
+  const pool = new pg.Pool({ connectionString: verifying(url), keepAlive: true, types, ...limits, ...named })
   pool.on('error', () => {}) // One that nobody uses was lost; the next report opens another.
   return pool
 }

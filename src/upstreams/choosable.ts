@@ -15,7 +15,7 @@ export interface ChoosableNow {
   /** All of these, in the operator's order. Costs a look at every account. */
   list(readiness: readonly Readiness[], except: ReadonlySet<string>): Candidate[]
   /** Undefined when it is not among them. */
-  find(accountId: string | undefined): Candidate | undefined
+  find(accountId: string): Candidate | undefined
 }
 
 /**
@@ -90,7 +90,7 @@ export class Choosable {
           .filter(({ account: { id } }) => readiness.includes(this.#readiness[this.#places.get(id)!]!) && !except.has(id))
           .map(server => candidateOf(server, known)),
       find: accountId => {
-        const place = accountId === undefined ? undefined : this.#places.get(accountId)
+        const place = this.#places.get(accountId)
         return place === undefined ? undefined : candidateOf(this.#sorted[place]!, known)
       },
     }

@@ -20,7 +20,7 @@ export type CutDone =
   | { readonly dropped: string }
   | { readonly deleted: number; readonly table: CutTable; readonly before: string }
 
-/** In this order, so that what refers to a call goes before it. Entries and owners stay: docs/operating.md says why. */
+/** In this order, so that what refers to a call goes before it. Entries and owners stay: docs/retention.md says why. */
 export const cutTables = ['attempts', 'calls', 'holds', 'windows'] as const
 export type CutTable = (typeof cutTables)[number]
 

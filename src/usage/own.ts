@@ -1,6 +1,6 @@
 import { firstIdOf, idSlackMs } from '../lib/id.ts'
 import { type Database, statement } from '../storage/database.ts'
-import { type Call, type CallFilter, dayMs, listCalls } from './report.ts'
+import { type Call, type CallFilter, dayMs, listCalls, ofKey } from './report.ts'
 
 /** Whose calls: those made with one key, or with any key of one user. Exactly one of the two. */
 export type Whose = { readonly keyId: string } | { readonly userId: string }
@@ -78,12 +78,12 @@ async function readSums(database: Pick<Database, 'report'>, whose: Whose, nowMs:
   )
 }
 
-const sumOfKey = statement(sumSql('key_id'))
-const sumOfUser = statement(sumSql('user_id'))
+const sumOfKey = statement(sumSql(ofKey('$1')))
+const sumOfUser = statement(sumSql('user_id = $1'))
 
-function sumSql(column: 'key_id' | 'user_id'): string {
+function sumSql(whose: string): string {
   const sums = ['input_tokens', 'cached_tokens', 'output_tokens', 'cost', 'uncollected'].map(
     name => `cast(coalesce(sum(${name}), 0) as bigint) as ${name}`,
   )
-  return `select count(*) as calls, ${sums.join(', ')} from calls where ${column} = $1 and id >= $2 and began_at >= $3`
+  return `select count(*) as calls, ${sums.join(', ')} from calls where ${whose} and id >= $2 and began_at >= $3`
 }

@@ -70,7 +70,7 @@ test.each(filters)('the calls of %o are %s, newest first, whatever the size of a
   }
 })
 
-test('a period is found by its range of ids, a key by its own, without reading all calls', async () => {
+test("a period is found by its range of ids, a key among its user's calls, without reading all calls", async () => {
   const plans: string[] = []
   const explaining: Pick<Database, 'report'> = {
     async report({ sql }, values) {
@@ -83,7 +83,7 @@ test('a period is found by its range of ids, a key by its own, without reading a
   await listCalls(explaining, { keyId: 'k1' }, { limit: 3, cursor: null })
   await listCalls(explaining, { accountId: 'x', untilMs: startMs }, { limit: 3, cursor: null })
   expect(plans[0]).toMatch(/SEARCH calls .*\(id>\? AND id<\?\)/)
-  expect(plans[1]).toMatch(/SEARCH calls USING INDEX calls_by_key \(key_id=\?\)/)
+  expect(plans[1]).toMatch(/SEARCH calls USING INDEX calls_by_user \(user_id=\?\)/)
   expect(plans[2]).toMatch(/SEARCH calls USING INDEX calls_by_account \(account_id=\? AND id<\?\)/)
 })
 

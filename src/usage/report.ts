@@ -60,7 +60,7 @@ export async function listCalls(
     ['id < ?', page.cursor ?? undefined],
     ...periodConditions(filter),
     ['user_id = ?', filter.userId],
-    ['key_id = ?', filter.keyId],
+    [ofKey('?'), filter.keyId],
     ['account_id = ?', filter.accountId],
     ['fault = ?', filter.fault],
   ])
@@ -102,6 +102,12 @@ export async function sumsByDay(
 
 export const dayMs = 86_400_000
 
+/** Calls of the key at this place among the values: sought among those of its user, because there is no index by key. */
+export function ofKey(place: string): string {
+  const owner = ['keys', 'removed_keys'].map(table => `(select user_id from ${table} where id = ${place})`)
+  return `user_id = coalesce(${owner.join(', ')}) and key_id = ${place}`
+}
+
 const sumColumns = { user: 'user_id', key: 'key_id', account: 'account_id', model: 'served_model' } as const
 const sums = ['input_tokens', 'cached_tokens', 'output_tokens', 'cost', 'uncollected']
   .map(column => `cast(sum(${column}) as bigint) as ${column}`)
@@ -129,7 +135,7 @@ function conditions(all: readonly Condition[]): { readonly where: string; readon
   for (const [sql, value] of all) {
     if (value === undefined) continue
     if (value !== null) values.push(value)
-    parts.push(sql.replace('?', `$${values.length}`))
+    parts.push(sql.replaceAll('?', `$${values.length}`))
   }
   return { where: parts.length === 0 ? '' : `where ${parts.join(' and ')}`, values }
 }

@@ -65,7 +65,7 @@ onEveryEngine(open => {
     await using __ = start()
     await passing(clock, async () => lines.length === 1)
     expect(await left(database)).toBe(5)
-    expect(lines[0]).toMatchObject({ level: 30, deleted: { calls: 3 * stepRowsMax } })
+    expect(lines[0]).toMatchObject({ level: 'info', deleted: { calls: 3 * stepRowsMax } })
     expect(await metrics.registry.metrics()).toContain(`headgate_rows_cut_total{table="calls"} ${3 * stepRowsMax}`)
     await write(database, oldMs, 7)
     clock.advance(everyMs)
@@ -109,7 +109,7 @@ test('a run that fails is counted and told, and the next one does its work', asy
   const { clock, lines, metrics, open } = gateway({ ...database, commit })
   await using _ = open()
   await passing(clock, () => lines.length === 1)
-  expect(lines[0]).toMatchObject({ level: 40, err: { message: 'as planned' } })
+  expect(lines[0]).toMatchObject({ level: 'warn', err: { message: 'as planned' } })
   expect(await metrics.registry.metrics()).toContain('headgate_cuts_failed_total 1')
   isAway = false
   clock.advance(everyMs)

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { until } from '../world.ts'
 import { steadyPort } from './steady-port.ts'
 
-/** nginx before some gateways, configured as docs/operating.md tells an operator to. */
+/** nginx before some gateways, configured as docs/nodes.md tells an operator to. */
 export interface Nginx extends AsyncDisposable {
   readonly url: string
   /** What it complained of so far. */
@@ -41,14 +41,14 @@ export async function startNginx(gateways: readonly string[]): Promise<Nginx> {
   return { url: `http://127.0.0.1:${port}`, complaints, [Symbol.asyncDispose]: () => rest.disposeAsync() }
 }
 
-const operating = fileURLToPath(new URL('../../docs/operating.md', import.meta.url))
+const page = fileURLToPath(new URL('../../docs/nodes.md', import.meta.url))
 
 /** What the page says, but for the addresses. Throws when it says that no more. */
 function documented(gateways: readonly string[], port: number): string {
-  const said = /^```nginx\n(.*?)^```$/ms.exec(readFileSync(operating, 'utf8'))?.[1] ?? ''
+  const said = /^```nginx\n(.*?)^```$/ms.exec(readFileSync(page, 'utf8'))?.[1] ?? ''
   const servers = said.match(/^ *server [\d.]+:8080.*\n/gm) ?? []
   if (servers.length === 0 || !said.includes('listen 80;'))
-    throw new Error('docs/operating.md has no nginx block with servers and "listen 80;"')
+    throw new Error('docs/nodes.md has no nginx block with servers and "listen 80;"')
   const ours = gateways.map(gateway => servers[0]!.replace(/[\d.]+:8080/, gateway)).join('')
   return said.replace(servers.join(''), ours).replace('listen 80;', `listen 127.0.0.1:${port};`)
 }

@@ -5,7 +5,7 @@ import { type Reckoning, reckon } from './reckon.ts'
 
 /**
  * T20: what clients see while a server or a gateway is away, slow or wrong about the time, and what is left of it afterwards. The table that
- * is printed stands in docs/operating.md.
+ * is printed stands in docs/outages.md.
  */
 
 const isFull = Boolean(process.env['HEADGATE_TEST_FULL'])

@@ -196,6 +196,15 @@ test('the name of a model is not kept at any length', async () => {
   expect(String((await world.rows())[0]?.['requested_model'])).toHaveLength(200)
 })
 
+test('what calls ask for by very long names is forgotten', async () => {
+  await using world = await openWorld()
+  const ask = (name: string) => send(world, { body: JSON.stringify({ model: name, input: 'x' }) })
+  await ask('warm')
+  const before = bytesHeld()
+  for (let n = 0; n < 8; n++) expect((await ask(`${n}${'m'.repeat(4_000_000)}`)).error.code).toBe('model_not_found')
+  expect(bytesHeld() - before).toBeLessThan(8_000_000)
+})
+
 test('files of nobody’s and of somebody else’s are refused alike, and never reach an upstream', async () => {
   await using world = await openWorld()
   const content = [{ type: 'input_file', file_id: 'file-unknown' }]

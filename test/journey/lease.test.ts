@@ -5,7 +5,7 @@ import { openWorld, until, type World } from '../world.ts'
 const settings = { leaseMs: 1_500, leaseRenewMs: 100 }
 
 /** Money set aside by a gateway that is gone: nobody renews its lease. */
-async function holdOfTheDead(world: World): Promise<void> {
+async function holdOfTheDead(world: World, callId = 'orphan'): Promise<void> {
   const funds = { kind: 'wallet', walletId: world.user.walletId } as const
   const amounts = { floor: 5n, want: 5n, halfOfFree: false }
   const call = {
@@ -17,11 +17,11 @@ async function holdOfTheDead(world: World): Promise<void> {
     address: '',
     stream: false,
   }
-  await world.headgate.gateway.ledger.hold({ callId: 'orphan', leaseId: 'dead', funds, ...amounts, ...call, beganAtMs: Date.now() })
+  await world.headgate.gateway.ledger.hold({ callId, leaseId: 'dead', funds, ...amounts, ...call, beganAtMs: Date.now() })
 }
 
-async function stateOfHold(world: World): Promise<unknown> {
-  return (await world.database.report(statement(`select state from holds where id = 'orphan'`)))[0]?.['state']
+async function stateOfHold(world: World, callId = 'orphan'): Promise<unknown> {
+  return (await world.database.report(statement('select state from holds where id = $1'), [callId]))[0]?.['state']
 }
 
 test('the hold of a gateway that died is given back, and its call has a row', async () => {
@@ -29,6 +29,17 @@ test('the hold of a gateway that died is given back, and its call has a row', as
   await holdOfTheDead(world)
   await until(async () => (await stateOfHold(world)) === 'expired', 'it is held for ever')
   expect((await world.rows())[0]).toMatchObject({ id: 'orphan', ended: 'gateway_died', basis: 'none', cost: 0n })
+  await world.quiet()
+})
+
+test('a response in the background that cannot be read keeps no hold from being given back', async () => {
+  await using world = await openWorld({ settings })
+  await holdOfTheDead(world)
+  const write = statement('insert into background (call_id, pending, response_id, lease_id) values ($1, $2, $3, $4)')
+  await world.database.commit([{ statement: write, values: ['orphan', 'what another version wrote', 'resp_1', 'dead'] }], 'synced')
+  await until(async () => (await stateOfHold(world)) === 'expired', 'it is held for ever')
+  await holdOfTheDead(world, 'next')
+  await until(async () => (await stateOfHold(world, 'next')) === 'expired', 'the next one is held for ever')
   await world.quiet()
 })
 

@@ -1,6 +1,7 @@
+import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { type Asked, refusalOf, send } from '../client.ts'
-import { inLine, inPoolLine, openWorld, type World, type WorldOptions } from '../world.ts'
+import { type Asked, openStream, refusalOf, send } from '../client.ts'
+import { inLine, inPoolLine, openWorld, until, type World, type WorldOptions } from '../world.ts'
 
 /** SPEC 1.3: requests and tokens per minute, of users and keys. */
 
@@ -165,4 +166,32 @@ describe('rejected calls consume no rate', () => {
     await over(world, overRate('user', `${options.user?.requestsPerMinute} requests`))
     await world.quiet()
   })
+})
+
+test('who leaves in the moment in which the slot is theirs has spent nothing', async () => {
+  const entered = Promise.withResolvers<void>()
+  let isFirst = true
+  await using world = await openWorld({
+    user: { requestsPerMinute: 1 },
+    adapters: {
+      wrapCoordinator: coordinator => ({
+        ...coordinator,
+        async enter(caller, signal) {
+          const slot = await coordinator.enter(caller, signal)
+          if (!isFirst) return slot
+          isFirst = false
+          entered.resolve()
+          await once(signal, 'abort')
+          return slot
+        },
+      }),
+    },
+  })
+  const stream = openStream(world)
+  stream.begun.catch(() => {}) // It leaves.
+  await entered.promise
+  stream.leave()
+  await until(() => world.headgate.serving.count === 0, 'nobody notices that the client left')
+  await ok(world)
+  await world.quiet()
 })

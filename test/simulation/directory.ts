@@ -45,6 +45,10 @@ export class SimulatedDirectory implements Directory {
     return principal
   }
 
+  isCurrent(principal: Principal): boolean {
+    return this.#principals.get(principal.key.id) === principal
+  }
+
   async catchUp(): Promise<void> {} // Nobody else changes it.
 
   async refresh(): Promise<void> {

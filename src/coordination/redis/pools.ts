@@ -107,7 +107,7 @@ export class RedisPools {
   leave(slot: AccountSlot, was: 'served' | 'unserved' = 'served'): void {
     const { wire, nowMs, conditions, unheard } = this.#parts
     const { id, accounts } = slot
-    if (accounts.length === 1) conditions.noteGiven(accounts[0]!.accountId)
+    if (was === 'served' && accounts.length === 1) conditions.noteGiven(accounts[0]!.accountId)
     const named = accounts.flatMap(({ accountId, meters = [] }) => [accountId, was === 'served' ? '' : written(givenBack(meters))])
     wire.run('pools-leave', [poolsRoot], [id, nowMs(), ...named]).catch(() => unheard(slot))
   }

@@ -56,6 +56,8 @@ class RedisWire implements Wire {
   readonly #ears: Redis
   readonly #options: WireOptions
   readonly #listeners = new Map<string, (message: string) => void>()
+  /** The driver tells it here only; what it rejects with says no more than that the connection is closed. */
+  #lastTrouble: Error | undefined
   #isClosed = false
 
   constructor(redis: Redis, ears: Redis, options: WireOptions) {
@@ -70,7 +72,7 @@ class RedisWire implements Wire {
     ears.on('ready', () => void this.#subscribe())
     ears.on('message', (channel: string, message: string) => this.#listeners.get(channel)?.(message))
     // Why a connection failed is told by the operation that failed with it; without a listener it would end the program.
-    for (const one of [redis, ears]) one.on('error', () => {})
+    for (const one of [redis, ears]) one.on('error', (error: Error) => (this.#lastTrouble = error))
   }
 
   async connect(): Promise<void> {
@@ -80,7 +82,7 @@ class RedisWire implements Wire {
     } catch (error) {
       this.close()
       const { host, port } = this.#redis.options
-      const why = error instanceof Error ? error.message : String(error)
+      const why = (this.#lastTrouble ?? (error as Error)).message
       throw new Error(`Redis at ${host}:${port} does not answer (${why}); start it, or correct HEADGATE_REDIS_URL.`, { cause: error })
     }
   }

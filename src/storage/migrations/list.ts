@@ -10,6 +10,7 @@ import { organizations } from './0008-organizations.ts'
 import { background } from './0009-background.ts'
 import { retention } from './0010-retention.ts'
 import { manyNodes } from './0011-many-nodes.ts'
+import { keysByUser } from './0012-keys-by-user.ts'
 
 /** Every change of the schema, in order. A new one is a file and a line here. */
 export const migrations: readonly Migration[] = [
@@ -24,4 +25,5 @@ export const migrations: readonly Migration[] = [
   background,
   retention,
   manyNodes,
+  keysByUser,
 ]

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest'
+import { Scope } from './scope.ts'
+
+test('what was opened last is undone first, once', async () => {
+  const undone: string[] = []
+  const thing = { [Symbol.asyncDispose]: async () => void undone.push('thing') }
+  const scope = new Scope()
+  expect(scope.use(thing)).toBe(thing)
+  scope.defer(async () => void undone.push('deferred'))
+  await scope[Symbol.asyncDispose]()
+  await scope[Symbol.asyncDispose]()
+  expect(undone).toEqual(['deferred', 'thing'])
+})
+
+test('one that fails keeps nothing from being undone; the first failure is told', async () => {
+  const undone: string[] = []
+  const scope = new Scope()
+  scope.defer(async () => void undone.push('first'))
+  scope.defer(() => Promise.reject(new Error('second')))
+  scope.defer(() => {
+    throw new Error('third')
+  })
+  await expect(scope[Symbol.asyncDispose]()).rejects.toThrow('third')
+  expect(undone).toEqual(['first'])
+})
+
+test('what was handed on is undone by whoever has it now', async () => {
+  const undone: string[] = []
+  const scope = new Scope()
+  scope.defer(async () => void undone.push('moved'))
+  const moved = scope.move()
+  await scope[Symbol.asyncDispose]()
+  expect(undone).toEqual([])
+  await moved[Symbol.asyncDispose]()
+  expect(undone).toEqual(['moved'])
+})
