@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createZstdDecompress } from 'node:zlib'
+import { joined } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
 import { allocateBody, readAtOnceBytesMax } from '../protocols/read-in-worker.ts'
@@ -223,7 +224,7 @@ class Collector {
 
   #joined(): Buffer {
     if (this.#growing !== undefined) return Buffer.from(this.#growing, 0, this.#length)
-    return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
+    return joined(this.#chunks, this.#length)
   }
 }
 

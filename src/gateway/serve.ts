@@ -49,7 +49,7 @@ const connectionCheckMs = 500
 const keepAliveMs = 72_000
 const headerBytesMax = 32 * 1024
 /** A response is full at this share of what may be held for its reader: what the upstream's last chunk brought comes on top. */
-const fullShare = 1 / 4
+const fullShare = 1 / 8
 
 export function openServer(gateway: Gateway, beside: Beside, settings: ServeSettings): Serving {
   const underWay = new UnderWay()

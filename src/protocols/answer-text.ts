@@ -18,6 +18,7 @@ export const nothingWritten: Written = { texts: [], share: 1 }
 /** Text beyond this is counted, and taken to be like the text before it. */
 export const keptBytesMax = 256 * 1024
 /** So that each byte is copied once, and a short answer takes little room. */
+const firstPageBytes = 1024
 const pageBytes = 4096
 
 /**
@@ -60,12 +61,19 @@ export class AnswerText {
   #keep({ bytes, start, end }: TextSpan): void {
     const until = beforeEscape(bytes, start, Math.min(end, start + keptBytesMax - this.#keptBytes), end)
     for (let from = start; from < until; ) {
-      if (this.#free === 0) this.#free = this.#pages[this.#pages.push(Buffer.allocUnsafeSlow(pageBytes)) - 1]!.length
-      const copied = bytes.copy(this.#pages.at(-1)!, pageBytes - this.#free, from, until)
+      const page = this.#free === 0 ? this.#newPage() : this.#pages.at(-1)!
+      const copied = bytes.copy(page, page.length - this.#free, from, until)
       this.#free -= copied
       this.#keptBytes += copied
       from += copied
     }
+  }
+
+  #newPage(): Buffer {
+    const page = Buffer.allocUnsafeSlow(this.#pages.length === 0 ? firstPageBytes : pageBytes)
+    this.#pages.push(page)
+    this.#free = page.length
+    return page
   }
 }
 

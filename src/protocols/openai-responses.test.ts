@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { fieldNames, readFacts } from './openai-responses.ts'
+import { fieldNames, readFacts, responses } from './openai-responses.ts'
+import { dataOf } from './sse.ts'
 
 function read(body: string | object) {
   return readFacts(Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)))
@@ -235,4 +236,12 @@ test('files are found anywhere in the input and in hosted tools, but not where t
     ],
   })
   expect(facts.fileIds.toSorted()).toEqual(['file-1', 'file-2', 'file-3', 'file-4', 'file-5'])
+})
+
+test.for([10, 5_000])('an end that is made up goes on counting after an event with %i bytes of text', bytes => {
+  const answer = responses.openAnswer({ facts: factsOf({ model: 'm' }), renameTo: undefined })
+  const type = 'response.output_text.delta'
+  answer.read(Buffer.from(`event: ${type}\ndata: ${JSON.stringify({ type, sequence_number: 41, delta: 'x'.repeat(bytes) })}\n\n`), type)
+  const [failed] = answer.failure({ code: 'server_error', message: 'It broke.' }, { id: 'resp_1', model: 'm', createdAtMs: 0 })
+  expect(JSON.parse(dataOf(failed!))).toMatchObject({ type: 'response.failed', sequence_number: 42 })
 })

@@ -1,3 +1,4 @@
+import { exactly } from '../lib/bytes.ts'
 import { AnswerText, type Written } from './answer-text.ts'
 import { ceilingOf, isSaid, readCallBody, textOf } from './call-body.ts'
 import { hasEncrypted, withoutEncrypted } from './encrypted.ts'
@@ -67,7 +68,9 @@ class ResponsesAnswer implements AnswerStream {
   /** It stands in the terminal event, and nowhere else. */
   readonly told = nothingTold
   #events = 0
+  /** Undefined before any, and where only its sequence number was kept. */
   #lastEvent: Buffer | undefined
+  #lastSequence: number | undefined
   #lifecycle: Buffer | undefined
 
   constructor({ renameTo }: AnswerAsked) {
@@ -79,8 +82,8 @@ class ResponsesAnswer implements AnswerStream {
     if (isDone(raw, type)) return { kind: 'passes', bytes: undefined }
     const kind = kindOf(type)
     if (kind === 'delta' || kind === 'error' || kind === 'lifecycle') {
-      this.#lastEvent = raw
       this.#events += 1
+      this.#remember(raw)
     }
     if (kind === 'delta') {
       this.#text.add(deltaOf(raw, type), type)
@@ -92,7 +95,7 @@ class ResponsesAnswer implements AnswerStream {
       const facts = readAnswer(dataOf(raw))
       return { kind: 'ends', bytes, facts: { ...facts, status: facts.status ?? kind } }
     }
-    this.#lifecycle = bytes
+    this.#lifecycle = exactly(bytes)
     return { kind: 'passes', bytes }
   }
 
@@ -100,12 +103,21 @@ class ResponsesAnswer implements AnswerStream {
     return this.#text.written()
   }
 
+  /** A small event is read when its number is needed, which is hardly ever. A large one would weigh on a stalled reader's call until then. */
+  #remember(raw: Buffer): void {
+    const isLarge = raw.length > unreadEventBytesMax
+    this.#lastEvent = isLarge ? undefined : raw
+    this.#lastSequence = isLarge ? sequenceOf(raw) : undefined
+  }
+
   failure({ code, message }: Parameters<AnswerStream['failure']>[0], telling: Parameters<AnswerStream['failure']>[1]): Buffer[] {
-    const last = this.#lastEvent === undefined ? -1 : (sequenceOf(this.#lastEvent) ?? this.#events - 1)
+    const last = (this.#lastEvent === undefined ? this.#lastSequence : sequenceOf(this.#lastEvent)) ?? this.#events - 1
     const base = this.#lifecycle && dataOf(this.#lifecycle)
     return [failedEvent({ sequence: last + 1, base, code, message, ...telling })]
   }
 }
+
+const unreadEventBytesMax = 2048
 
 function errorIn(raw: Buffer): AnswerError | undefined {
   try {

@@ -19,7 +19,7 @@ export class CallReaderBroken extends Error {
 
 /** A buffer to collect a body in. A large one is in shared memory, so that it reaches the worker without a copy. Not zeroed. */
 export function allocateBody(bytes: number): Buffer {
-  return bytes <= readAtOnceBytesMax ? Buffer.allocUnsafe(bytes) : Buffer.from(new SharedArrayBuffer(bytes))
+  return bytes <= readAtOnceBytesMax ? Buffer.allocUnsafeSlow(bytes) : Buffer.from(new SharedArrayBuffer(bytes))
 }
 
 export interface ReadRequest {

@@ -1,3 +1,4 @@
+import { exactly } from '../lib/bytes.ts'
 import { namesToFind, scanObject } from './scan.ts'
 
 /** Takes an event or a comment as the bytes that came, its blank line included. */
@@ -37,7 +38,7 @@ export interface SseReaderOptions {
   readonly allocate?: (bytes: number) => Buffer
 }
 
-export function sseReader({ eventBytesMax = eventBytesMaxDefault, allocate = Buffer.allocUnsafe }: SseReaderOptions = {}): SseReader {
+export function sseReader({ eventBytesMax = eventBytesMaxDefault, allocate = Buffer.allocUnsafeSlow }: SseReaderOptions = {}): SseReader {
   return new Splitter(eventBytesMax, new GrowingBytes(allocate))
 }
 
@@ -184,7 +185,7 @@ class Splitter implements SseReader {
     if (type === '' || type.length > openingTypeCharsMax) return
     const opening = Buffer.from(`event: ${type}\ndata:`)
     if (!raw.subarray(0, opening.length).equals(opening)) return
-    this.#opening = opening
+    this.#opening = exactly(opening)
     this.#openingType = type
   }
 }
@@ -262,21 +263,26 @@ class GrowingBytes {
 
   add(piece: Buffer): void {
     const length = this.length + piece.length
-    if (length > this.#bytes.length) {
-      const larger = this.#allocate(Math.max(growBytesMin, this.#bytes.length * 2, length))
-      this.#bytes.copy(larger, 0, 0, this.length)
-      this.#bytes = larger
-    }
+    if (length > this.#bytes.length) this.#growTo(Math.max(growBytesMin, this.#bytes.length * 2, length))
     piece.copy(this.#bytes, this.length)
     this.length = length
   }
 
   /** All of it and `tail`, given away; then there is nothing. */
   take(tail: Buffer): Buffer {
-    this.add(tail)
-    const whole = this.#bytes.subarray(0, this.length)
+    const length = this.length + tail.length
+    // It grows no more: an event may be kept for long, so it gets no more room than it needs.
+    if (length > this.#bytes.length) this.#growTo(length)
+    tail.copy(this.#bytes, this.length)
+    const whole = this.#bytes.subarray(0, length)
     this.#bytes = nothing
     this.length = 0
     return whole
+  }
+
+  #growTo(bytes: number): void {
+    const larger = this.#allocate(bytes)
+    this.#bytes.copy(larger, 0, 0, this.length)
+    this.#bytes = larger
   }
 }

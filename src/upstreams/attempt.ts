@@ -154,7 +154,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (this.#abortedWhy !== undefined || this.#hasBegun) controller.abort(new Error('attempt ended before it was sent'))
   }
 
-  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Headers): void {
+  onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: Headers): void {
+    controller.rawHeaders = null // Parts of the first piece that was read, which they would keep until the end.
     if (status < 200) return
     this.#status = status
     this.#headers = headers

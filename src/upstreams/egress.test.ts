@@ -126,6 +126,30 @@ test('an account with a proxy goes through it', async () => {
   }
 })
 
+test('what a plain connection brings is as it was sent, and keeps no more in memory than itself', async () => {
+  const sent = Buffer.from(Array.from({ length: 1_000_000 }, (_, at) => at % 251))
+  const server = createServer((_, response) => response.writeHead(200).end(sent))
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }))
+  const pieces: Buffer[] = []
+  await new Promise<void>((resolve, reject) => {
+    egress.send(
+      { ...get(`http://127.0.0.1:${portOf(server)}`), route: open },
+      {
+        onRequestStart() {},
+        onResponseStart() {},
+        onResponseData: (_, piece) => void pieces.push(piece),
+        onResponseEnd: () => resolve(),
+        onResponseError: (_, error) => reject(error),
+      },
+    )
+  })
+  expect(Buffer.concat(pieces).equals(sent)).toBe(true)
+  expect(Math.max(...pieces.map(({ buffer }) => buffer.byteLength))).toBeLessThanOrEqual(12 * 1024)
+  server.closeAllConnections()
+  server.close()
+})
+
 function get(origin: string): Omit<Outbound, 'route'> {
   return { origin, path: '/v1/models', method: 'GET', headers: {}, body: [] }
 }

@@ -1,9 +1,11 @@
 import { lookup } from 'node:dns'
-import { isIP, type LookupFunction } from 'node:net'
+import { isIP, type LookupFunction, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici'
 import { WebSocket } from 'ws'
 import { isPublicAddress } from '../lib/address.ts'
+import { joined } from '../lib/bytes.ts'
+import { Pieces } from './pieces.ts'
 
 /** Which way out a request may take. */
 export interface Route {
@@ -77,8 +79,7 @@ export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: nu
           path,
           method,
           headers: method !== 'POST' ? { ...headers } : { ...headers, 'content-length': String(bytes) },
-          body:
-            body.length === 0 ? null : bytes <= joinBytesMax ? joined(body) : Readable.from(lettingGo([...body]), { objectMode: false }),
+          body: sent(body, bytes),
           // Attempts keep their own time, to the millisecond.
           headersTimeout: 0,
           bodyTimeout: 0,
@@ -107,11 +108,40 @@ export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: nu
 
 function newAgent({ proxy, allowPrivateAddress }: Route, connectTimeoutMs: number): Dispatcher {
   const checked = allowPrivateAddress ? {} : { lookup: publicLookup }
-  const connect = buildConnector({ timeout: connectTimeoutMs, allowH2: false, ...checked })
+  const connect = newConnector({ timeout: connectTimeoutMs, allowH2: false, ...checked })
   const tls = { timeout: connectTimeoutMs, ...checked }
   // Always through a tunnel: the proxy has no business with what is said.
   if (proxy !== null) return new ProxyAgent({ uri: proxy, proxyTunnel: true, requestTls: { timeout: connectTimeoutMs }, proxyTls: tls })
   return new Agent({ connect, pipelining: 1 })
+}
+
+/** Of an upstream's bytes, at once. The rest of so much is held while a client does not read. */
+const readBytesMax = 12 * 1024
+/** When so much waits to be taken, nothing more is read. */
+const waitingBytesMax = 4 * 1024
+
+/**
+ * A plain connection is read into one buffer for all, and what came is copied from there (`Pieces`). The bytes of TLS come a record at a
+ * time, in memory of their own.
+ */
+function newConnector(options: buildConnector.BuildOptions): buildConnector.connector {
+  const secure = buildConnector(options)
+  const pieces = new Pieces()
+  const shared = Buffer.allocUnsafeSlow(readBytesMax)
+  return (target, connected) => {
+    if (target.protocol === 'https:') return secure(target, connected)
+    let socket: Socket | null
+    const onread = {
+      // Windows fills buffers that it was given before; elsewhere one is asked for, filled and taken at one stroke.
+      buffer: process.platform === 'win32' ? Buffer.allocUnsafeSlow(readBytesMax) : shared,
+      callback: (bytes: number, buffer: Uint8Array) => socket!.push(pieces.copyOf(buffer.subarray(0, bytes))),
+    }
+    const plain = { ...options, highWaterMark: waitingBytesMax, onread }
+    buildConnector(plain)(target, (...made) => {
+      socket = made[1]
+      connected(...made)
+    })
+  }
 }
 
 /** An address in the origin needs no look-up, so the look-up's check would not see it. */
@@ -132,8 +162,10 @@ const publicLookup: LookupFunction = (hostname, options, callback) => {
   })
 }
 
-function joined(body: readonly Buffer[]): Buffer {
-  return body.length === 1 ? body[0]! : Buffer.concat(body)
+function sent(body: readonly Buffer[], bytes: number): Buffer | Readable | null {
+  if (body.length === 0) return null
+  if (bytes <= joinBytesMax) return joined(body, bytes)
+  return Readable.from(lettingGo([...body]), { objectMode: false })
 }
 
 const pieceBytes = 1024 * 1024
