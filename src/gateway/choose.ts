@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
-import { type AccountLimit, type Condition, isOverRate, type Meter, type OverRate, type Slot } from '../coordination/coordinator.ts'
+import { type AccountLimit, type Condition, isOverRate, type OverRate, type Slot } from '../coordination/coordinator.ts'
 import { givenBack } from '../coordination/meters.ts'
-import type { Principal } from '../directory/snapshot.ts'
 import { Fault } from '../lib/fault.ts'
 import {
   type Candidate,
@@ -21,6 +20,7 @@ import { authenticateAgain } from './authenticate.ts'
 import { beside, sureSlot } from './beside.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
+import { metersOfAccount } from './meters.ts'
 import { patience } from './patience.ts'
 
 /** An account for one attempt, with its slot. */
@@ -360,30 +360,6 @@ const nobodyExcepted: ReadonlySet<string> = new Set()
 
 function isReady(nowMs: number): (candidate: Candidate) => boolean {
   return candidate => ['free', 'probe'].includes(readinessOf(candidate, nowMs))
-}
-
-/** All accounts' meters have one owner, because their slots have. */
-export function metersOfAccount(account: Account, tokens: number): Meter[] {
-  return metersOf(`account:${account.id}`, account, tokens, 'pools')
-}
-
-/** A key's meters are its user's: what is spent together has one owner. */
-export function metersOfCaller({ user, key }: Pick<Principal, 'user' | 'key'>, tokens: number): Meter[] {
-  const owner = `user:${user.id}`
-  return [...metersOf(owner, user, tokens, owner), ...metersOf(`key:${key.id}`, key, tokens, owner)]
-}
-
-/** The meters of whoever has rates: one request, and so many tokens. */
-function metersOf(
-  name: string,
-  rates: { readonly requestsPerMinute: number | null; readonly tokensPerMinute: number | null },
-  tokens: number,
-  owner: string,
-): Meter[] {
-  const meters: Meter[] = []
-  if (rates.requestsPerMinute !== null) meters.push({ name: `${name}:requests`, owner, perMinute: rates.requestsPerMinute, amount: 1 })
-  if (rates.tokensPerMinute !== null) meters.push({ name: `${name}:tokens`, owner, perMinute: rates.tokensPerMinute, amount: tokens })
-  return meters
 }
 
 /** What the client calls its session, hashed with the user so that nobody lands in another's. */
