@@ -5,6 +5,7 @@ import { type Books, type CallEnd, openBooks } from '../src/gateway/books.ts'
 import { openWalletStep } from '../src/ledger/entries.ts'
 import { type Ledger, openLedger } from '../src/ledger/ledger.ts'
 import { openOwed } from '../src/ledger/owed.ts'
+import { openPurses } from '../src/ledger/purses.ts'
 import { systemClock } from '../src/lib/clock.ts'
 import { silentLog } from '../src/lib/log.ts'
 import { openMetrics } from '../src/lib/metrics.ts'
@@ -51,7 +52,16 @@ export async function openGround(folder: string, wallets: number, databaseUrl?: 
   })
   // As by default: what takes longer goes to the journal, and that would be another benchmark.
   const settleWithinMs = 250
-  const books = openBooks({ database, journal, clock: systemClock, log: silentLog, metrics: openMetrics(), settleWithinMs })
+  const books = openBooks({
+    database,
+    atHand: undefined,
+    purses: openPurses(systemClock, 0),
+    journal,
+    clock: systemClock,
+    log: silentLog,
+    metrics: openMetrics(),
+    settleWithinMs,
+  })
   scope.defer(() => books.close())
   const rest = scope.move()
   return { database, ledger, books, walletIds, worker, engine, syncs, [Symbol.asyncDispose]: () => rest.disposeAsync() }

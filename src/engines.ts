@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import type { Settings } from './config/settings.ts'
+import { takeUp } from './ledger/at-hand.ts'
 import type { LeaseTime } from './ledger/ledger.ts'
+import { openSlips, readSlips, type Slips } from './ledger/slips.ts'
 import type { Database } from './storage/database.ts'
 import { migrate } from './storage/migrate.ts'
 import { migrations } from './storage/migrations/list.ts'
@@ -17,6 +19,8 @@ export interface Engine {
   readonly migrated: Migrated
   /** The one clock of all who share these books; undefined when nobody else can have them. */
   readonly sharedTime: LeaseTime | undefined
+  /** Where holds stand of which the books do not know yet; undefined when others have the same books. Closed with the database. */
+  readonly slips: Slips | undefined
 }
 
 /**
@@ -27,11 +31,23 @@ export async function openEngine(settings: EngineSettings): Promise<Engine> {
   const opened = settings.databaseUrl === null ? await openFile(settings) : await openServer(settings, settings.databaseUrl)
   try {
     const migrated = await opened.alone(() => migrate(opened.database, migrations))
-    return { database: opened.database, migrated, sharedTime: opened.sharedTime }
+    if (settings.databaseUrl !== null) return { ...opened, migrated, slips: undefined }
+    const file = join(settings.data, 'holds.slips')
+    await takeUp(opened.database, readSlips(file))
+    const slips = openSlips(file)
+    return { database: closedWith(opened.database, slips), migrated, sharedTime: undefined, slips }
   } catch (error) {
     await opened.database.close()
     throw error
   }
+}
+
+function closedWith(database: Database, slips: Slips): Database {
+  const close = async () => {
+    await database.close()
+    slips.close()
+  }
+  return { ...database, close }
 }
 
 interface Opened extends Pick<Engine, 'database' | 'sharedTime'> {

@@ -12,17 +12,19 @@ import { openEngine } from './engines.ts'
 import { AtOnce } from './gateway/at-once.ts'
 import { openBackground } from './gateway/background.ts'
 import { BodyBudget } from './gateway/body.ts'
-import { type CallEnd, openBooks } from './gateway/books.ts'
+import { type Books, type BooksParts, type CallEnd, openBooks } from './gateway/books.ts'
 import { openBrake } from './gateway/brake.ts'
 import { openDrain } from './gateway/drain.ts'
 import type { Gateway } from './gateway/gateway.ts'
-import { openGlance } from './gateway/glance.ts'
 import { keepLease } from './gateway/lease.ts'
 import { openServer, type Serving } from './gateway/serve.ts'
 import { stopServing } from './gateway/stop.ts'
 import { type InFlight, openInFlight } from './in-flight.ts'
+import { openAtHand } from './ledger/at-hand.ts'
 import { openLedger } from './ledger/ledger.ts'
 import { type Owed, openOwed } from './ledger/owed.ts'
+import { openPurses } from './ledger/purses.ts'
+import type { Slips } from './ledger/slips.ts'
 import { blockListOf } from './lib/address.ts'
 import { type Clock, systemClock } from './lib/clock.ts'
 import { newId } from './lib/id.ts'
@@ -65,12 +67,17 @@ export interface Adapters {
   readonly clock?: Clock
   readonly chance?: () => number
   readonly wrapDatabase?: (database: Database) => Database
+  /** Every hold is asked of the books, as where several share them. */
+  readonly holdsInBooks?: boolean
   readonly wrapJournal?: (journal: Owed<CallEnd>) => Owed<CallEnd>
   readonly startCountWorker?: NonNullable<TokenCounterOptions['startWorker']>
   readonly wrapCoordinator?: (coordinator: Watched) => Watched
 }
 
 type Watched = Coordinator & { linesNow(): LinesNow }
+
+/** Others spend of the same wallets: what was seen to be free says for a moment that a call is worth a place in line, and its hold says for sure. */
+const sharedPurseMs = 1_000
 
 /** Opens the adapters, builds the Gateway record, and listens. Rejects with a sentence for the operator. */
 export async function openHeadgate(settings: Settings, log: Log, openAdmin: OpenAdmin, adapters: Adapters = {}): Promise<Headgate> {
@@ -111,23 +118,17 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
 async function openParts(settings: Settings, log: Log, adapters: Adapters, scope: AsyncDisposableStack) {
   const { clock = systemClock, chance = Math.random } = adapters
   scope.use(await lockFolder(settings.data))
-  const { database: opened, sharedTime } = await openEngine(settings)
+  const { database: opened, sharedTime, slips } = await openEngine(settings)
   scope.defer(() => opened.close())
-  const database = adapters.wrapDatabase?.(opened) ?? opened
+  const { database, atHand, purses } = openHolds(adapters.wrapDatabase?.(opened) ?? opened, adapters.holdsInBooks ? undefined : slips, {
+    clock,
+    log,
+  })
+  scope.defer(async () => atHand?.close())
   await adapters.prepareBooks?.(database, clock, log)
   const seal = openSeal(readSecretKey({ secretKeyText: settings.secretKey, folder: settings.data }))
   const metrics = openMetrics()
-  const journal = await openOwed<CallEnd>(join(settings.data, 'owed.journal'), ({ trouble, ...what }) => {
-    log.error(what, `the owed journal has a ${trouble} line; nothing was dropped`)
-  })
-  const books = openBooks({
-    database,
-    journal: adapters.wrapJournal?.(journal) ?? journal,
-    clock,
-    log,
-    metrics,
-    settleWithinMs: settings.settleWithinMs,
-  })
+  const books = await openEnds(settings, { database, atHand, purses, clock, log, metrics }, adapters)
   scope.defer(() => books.close())
   const leaseId = newId(clock.nowMs())
   const inFlight = scope.use(await openInFlight({ settings, leaseId, clock, log, metrics }))
@@ -148,8 +149,9 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     directory: scope.use(shareDirectory(directory, coordinator, clock)),
     owners: openOwners(database),
     coordinator,
-    ledger: openLedger(database, clock, sharedTime),
-    glance: openGlance(clock),
+    ledger: openLedger(database, clock, { leaseTime: sharedTime, spending: atHand?.spending }),
+    atHand,
+    purses,
     books,
     ownUsage: openOwnUsage(database),
     pending: openPending(database),
@@ -167,6 +169,26 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     leaseId,
   }
   return { database, sharedTime, inFlight, seal, parts }
+}
+
+/** What is known to be free, and the holds that the books need not be asked for: those of books that nobody else has. */
+function openHolds(books: Database, slips: Slips | undefined, { clock, log }: { readonly clock: Clock; readonly log: Log }) {
+  if (slips === undefined) return { database: books, atHand: undefined, purses: openPurses(clock, sharedPurseMs) }
+  const purses = openPurses(clock, Number.POSITIVE_INFINITY)
+  const atHand = openAtHand({ books, slips, purses, clock, log })
+  return { database: atHand.database, atHand, purses }
+}
+
+/** Where calls end, with the journal in the data folder behind the books. */
+async function openEnds(
+  settings: Settings,
+  parts: Omit<BooksParts, 'journal' | 'settleWithinMs'>,
+  { wrapJournal }: Adapters,
+): Promise<Books> {
+  const journal = await openOwed<CallEnd>(join(settings.data, 'owed.journal'), ({ trouble, ...what }) => {
+    parts.log.error(what, `the owed journal has a ${trouble} line; nothing was dropped`)
+  })
+  return openBooks({ ...parts, journal: wrapJournal?.(journal) ?? journal, settleWithinMs: settings.settleWithinMs })
 }
 
 function watch(gateway: Gateway, { coordinator, isAlone, nodes }: InFlight, { sockets }: Serving): void {

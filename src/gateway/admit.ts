@@ -52,7 +52,7 @@ export type Asking = { readonly principal: Principal; readonly call: Call; reado
 
 type Parts = Pick<
   Gateway,
-  'coordinator' | 'glance' | 'ledger' | 'books' | 'directory' | 'clock' | 'settings' | 'closing' | 'leaseId' | 'log'
+  'atHand' | 'coordinator' | 'purses' | 'ledger' | 'books' | 'directory' | 'clock' | 'settings' | 'closing' | 'leaseId' | 'log'
 >
 
 /** First a look at the money, then the line, then the slot, then the hold: while one waits, nothing of theirs is set aside. */
@@ -74,7 +74,9 @@ export async function admit(asking: Asking, client: Client, gateway: Parts): Pro
   })
   if (client.hasLeft) throw client.left.reason
   const principal = await authenticateAgain(client, gateway, asking.principal)
-  const { plan, request, granted } = await holdInFirst({ ...asking, principal }, principal === asking.principal, looked, gateway)
+  const atOnce = principal === asking.principal ? await holdAtHand(looked, asking, gateway) : undefined
+  const { plan, request, granted } =
+    atOnce ?? (await holdInFirst({ ...asking, principal }, principal === asking.principal, looked, gateway))
   let isOurs = true
   scope.defer(async () => {
     if (isOurs) books.release(request)
@@ -117,7 +119,7 @@ async function firstAffordable(asking: Asking, gateway: Parts): Promise<Plan> {
   for (const offer of asking.bound.offers) {
     const plan = planFor(offer, asking, gateway)
     if (plan === undefined) continue
-    if (plan.funds.kind === 'wallet' && gateway.glance.sawFree(plan.funds.walletId, plan.size.floor)) return plan
+    if (plan.funds.kind === 'wallet' && gateway.purses.has(plan.funds.walletId, plan.size.floor)) return plan
     const shortage = await orBooksAway(() => shortageNow(plan.funds, plan.size.floor, gateway), gateway)
     if (shortage === undefined) return plan
     refusal = shortage
@@ -156,10 +158,11 @@ function sizeFor({ group, kinds }: Offer, { call, bound, receipt }: Asking, { di
   return sizeHold({ inputTokens, ceiling, answers, prices: [...prices], multiplier: group.multiplier, cachesFor12h, limits })
 }
 
-async function shortageNow(funds: Funds, floor: bigint, { ledger, glance }: Parts): Promise<Fault | undefined> {
+async function shortageNow(funds: Funds, floor: bigint, { ledger, purses }: Parts): Promise<Fault | undefined> {
   if (funds.kind === 'wallet') {
+    const saw = purses.look(funds.walletId)
     const wallet = await ledger.free(funds.walletId)
-    if (wallet !== undefined) glance.saw(funds.walletId, wallet.balance - wallet.held)
+    saw(wallet && wallet.balance - wallet.held)
     return wallet === undefined || floor > wallet.balance - wallet.held ? new Fault('money_short') : undefined
   }
   const { room, window } = await ledger.room(funds)
@@ -244,17 +247,25 @@ interface Held {
   readonly granted: bigint
 }
 
+/** Undefined when the books are to be asked. */
+async function holdAtHand(plan: Plan, asking: Asking, gateway: Parts): Promise<Held | undefined> {
+  const request = holdRequest(asking, plan, gateway)
+  return (await gateway.atHand?.hold(request)) ? { plan, request, granted: request.want } : undefined
+}
+
 async function placeHold(plan: Plan, asking: Asking, gateway: Parts): Promise<Held | { readonly refusal: Fault }> {
   const request = holdRequest(asking, plan, gateway)
+  const { funds } = plan
+  const { purses } = gateway
+  if (funds.kind === 'wallet') purses.took(funds.walletId, request.want)
   let placing: ReturnType<typeof gateway.ledger.hold> | undefined
   try {
     const held = await orBooksAway(() => (placing = gateway.ledger.hold(request)), gateway)
-    const { funds } = plan
     if ('granted' in held) {
-      if (funds.kind === 'wallet') gateway.glance.took(funds.walletId, held.granted)
+      if (funds.kind === 'wallet') purses.gave(funds.walletId, request.want - held.granted)
       return { plan, request, granted: held.granted }
     }
-    if (funds.kind === 'wallet') gateway.glance.forget(funds.walletId)
+    if (funds.kind === 'wallet') purses.forget(funds.walletId)
     return { refusal: held.refused === 'short' ? new Fault('money_short') : windowUsed(held.window, held.resetsAtMs) }
   } catch (error) {
     // Whether the hold took effect, or still will, is not known. If it does, nobody else would end it; before, it cannot be.

@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { heldCall, manualClock } from '../ledger/books.fixture.ts'
 import type { Owed } from '../ledger/owed.ts'
+import { openPurses } from '../ledger/purses.ts'
 import type { HoldRequest } from '../ledger/steps.ts'
 import { silentLog } from '../lib/log.ts'
 import { openMetrics } from '../lib/metrics.ts'
@@ -37,7 +38,16 @@ function openGround() {
     replay: async () => {},
     [Symbol.asyncDispose]: async () => {},
   }
-  const books = openBooks({ database, journal, clock: manualClock(0), log: silentLog, metrics: openMetrics(), settleWithinMs: 250 })
+  const books = openBooks({
+    database,
+    atHand: undefined,
+    purses: openPurses(manualClock(0), 0),
+    journal,
+    clock: manualClock(0),
+    log: silentLog,
+    metrics: openMetrics(),
+    settleWithinMs: 250,
+  })
   return Object.assign(ground, { books })
 }
 

@@ -1,6 +1,8 @@
 import { ownerSteps } from '../directory/owners.ts'
+import type { AtHand } from '../ledger/at-hand.ts'
 import { formatUsd } from '../ledger/money.ts'
 import type { Owed } from '../ledger/owed.ts'
+import type { Purses } from '../ledger/purses.ts'
 import { anotherWay, shortSettleSteps } from '../ledger/short-way.ts'
 import {
   type Funds,
@@ -57,6 +59,9 @@ export interface Books {
 
 export interface BooksParts {
   readonly database: Pick<Database, 'commit'>
+  /** Undefined where several share the books. */
+  readonly atHand: Pick<AtHand, 'spending' | 'settle' | 'letGo'> | undefined
+  readonly purses: Purses
   readonly journal: Owed<CallEnd>
   readonly clock: Clock
   readonly log: Log
@@ -101,8 +106,8 @@ class BooksWithJournal implements Books {
   }
 
   async end(ending: CallEnd): Promise<void> {
-    const { database, settleWithinMs } = this.#parts
-    const answered = await within(this.#track(commitEnd(database, ending, 'in time')), this.#parts)
+    const { settleWithinMs } = this.#parts
+    const answered = await within(this.#track(commitEnd(this.#parts, ending, 'in time')), this.#parts)
     if (answered === 'late') await this.#owe(ending, new DatabaseAway(`no answer in ${settleWithinMs} ms`))
     else if ('failed' in answered) await this.#owe(ending, answered.failed)
     else if (isRefused(answered.committed)) await this.#owe(ending, new Error(`the books refuse it: ${answered.committed.guard}`))
@@ -110,6 +115,7 @@ class BooksWithJournal implements Books {
   }
 
   release(request: HoldRequest): void {
+    if (this.#parts.atHand?.letGo(request.callId)) return
     void this.#track(this.#giveBack(request).catch(() => this.#giveBackLater(request)))
   }
 
@@ -159,7 +165,7 @@ class BooksWithJournal implements Books {
   async #giveBack(request: HoldRequest): Promise<void> {
     const { callId, funds } = request
     try {
-      await commitEnd(this.#parts.database, { callId, funds, call: request, attempts: [] }, 'in time')
+      await commitEnd(this.#parts, { callId, funds, call: request, attempts: [] }, 'in time')
     } catch (error) {
       if (error instanceof DatabaseAway) throw error
       this.#leaveHeld(request, error)
@@ -178,7 +184,8 @@ class BooksWithJournal implements Books {
 
   /** The books did not answer in time, or not at all: whatever they did, the journal repeats it harmlessly. */
   async #owe(ending: CallEnd, cause: unknown): Promise<void> {
-    const { journal, log } = this.#parts
+    const { journal, log, purses } = this.#parts
+    purses.forget() // Money that cannot be checked is not spent.
     try {
       await journal.add(ending)
       if (journal.size === 1) log.warn({ call: ending.callId, err: cause }, 'the books do not answer in time; charges go to the journal')
@@ -194,7 +201,7 @@ class BooksWithJournal implements Books {
 
   /** Throws what the journal reports to a person, when the books refuse the end itself. */
   async #takeLate(ending: CallEnd): Promise<void> {
-    const committed = await commitEnd(this.#parts.database, ending, 'late')
+    const committed = await commitEnd(this.#parts, ending, 'late')
     if (isRefused(committed)) throw new Error(`the books refuse it: ${committed.guard}`)
     this.#noteCommitted(committed, ending)
   }
@@ -235,25 +242,31 @@ function isRefused(committed: Committed): committed is Extract<Committed, { done
 }
 
 /** One transaction: the hold's end (or that it stays), the call's row with its attempts, and the owners of what was made upstream. */
-async function commitEnd(database: Pick<Database, 'commit'>, end: CallEnd, when: 'in time' | 'late'): Promise<Committed> {
-  const short = when === 'in time' ? shortStepsOf(end) : undefined
-  if (short !== undefined) {
-    const committed = await database.commit(short, 'synced')
-    if (committed.done || committed.guard !== anotherWay) return committed
-  }
+async function commitEnd(parts: BooksParts, end: CallEnd, when: 'in time' | 'late'): Promise<Committed> {
+  const short = when === 'in time' ? await commitShort(parts, end) : undefined
+  if (short?.done || (short !== undefined && short.guard !== anotherWay)) return short
   const { charge, row, attempts, pending } = end
   const rows = row === undefined ? [] : callSteps(row, attempts)
   const isPromised = charge !== undefined || pending !== undefined
   const steps = [...holdStepsOf(end, when === 'late' ? end.call : undefined), ...rows, ...stepsBeside(end)]
+  // What is only given back may be spent; what a charge takes beyond its hold is to be looked at.
+  const database = isPromised ? parts.database : (parts.atHand?.spending ?? parts.database)
   return database.commit(steps, isPromised ? 'synced' : 'ordered')
 }
 
 /** Undefined when the cost may be more than the hold, so that it is to be reckoned what can be taken. */
-function shortStepsOf(end: CallEnd): readonly Step[] | undefined {
+async function commitShort({ database, atHand, purses }: BooksParts, end: CallEnd): Promise<Committed | undefined> {
   const { callId, funds, charge, row, attempts, pending } = end
-  if (charge === undefined || row === undefined || pending !== undefined) return undefined
-  const settle = shortSettleSteps({ ...charge, callId, funds }, row.held)
-  return settle && [...settle, ...paidCallSteps(row, attempts), ...stepsBeside(end)]
+  if (charge === undefined || row === undefined || pending !== undefined || funds.kind !== 'wallet') return undefined
+  const settle = { ...charge, callId, funds }
+  const steps = shortSettleSteps(settle, row.held)
+  if (steps === undefined) return undefined
+  const beside = [...paidCallSteps(row, attempts), ...stepsBeside(end)]
+  const whole = await atHand?.settle(settle, beside)
+  if (whole !== undefined) return whole.done ? whole : { done: false, guard: anotherWay }
+  const committed = await (atHand?.spending ?? database).commit([...steps, ...beside], 'synced')
+  if (committed.done) purses.gave(funds.walletId, row.held - charge.cost)
+  return committed
 }
 
 function stepsBeside({ callId, owners = [], pending, endsPending }: CallEnd): readonly Step[] {

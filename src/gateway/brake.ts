@@ -1,6 +1,6 @@
-import { lru } from '../directory/lru.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
+import { lru } from '../lib/lru.ts'
 
 /**
  * Slows down a key whose client does nothing but repeat what is refused: some retry every 429 for ever, some at once. What they

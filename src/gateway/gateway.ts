@@ -2,8 +2,10 @@ import type { BlockList } from 'node:net'
 import type { Coordinator } from '../coordination/coordinator.ts'
 import type { Owners } from '../directory/owners.ts'
 import type { Directory } from '../directory/snapshot.ts'
+import type { AtHand } from '../ledger/at-hand.ts'
 import type { HoldLimits } from '../ledger/hold.ts'
 import type { Ledger } from '../ledger/ledger.ts'
+import type { Purses } from '../ledger/purses.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
@@ -22,7 +24,6 @@ import type { Books } from './books.ts'
 import type { Brake } from './brake.ts'
 import type { ClientSettings } from './client.ts'
 import type { Drain } from './drain.ts'
-import type { Glance } from './glance.ts'
 
 /** The parts that a call passes through, assembled once, in main.ts. */
 export interface Gateway {
@@ -34,7 +35,9 @@ export interface Gateway {
   readonly owners: Owners
   readonly coordinator: Coordinator
   readonly ledger: Ledger
-  readonly glance: Glance
+  /** Undefined where several share the books. */
+  readonly atHand: AtHand | undefined
+  readonly purses: Purses
   readonly books: Books
   readonly recorder: Recorder
   readonly ownUsage: OwnUsage

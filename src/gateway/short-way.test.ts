@@ -3,6 +3,7 @@ import { onEveryEngine } from '../../test/engines.ts'
 import { heldCall, manualClock, openBooks as openFreshBooks, userSteps } from '../ledger/books.fixture.ts'
 import { openLedger } from '../ledger/ledger.ts'
 import type { Owed } from '../ledger/owed.ts'
+import { openPurses } from '../ledger/purses.ts'
 import type { HoldRequest } from '../ledger/steps.ts'
 import { silentLog } from '../lib/log.ts'
 import { openMetrics } from '../lib/metrics.ts'
@@ -98,7 +99,16 @@ async function openGround(open: (path: string) => Promise<Database>, way: Way) {
   }
   const database: Database = { ...fresh.database, commit }
   const ledger = openLedger(database, clock)
-  const books = openBooks({ database, journal: noJournal, clock, log: silentLog, metrics: openMetrics(), settleWithinMs: 60_000 })
+  const books = openBooks({
+    database,
+    atHand: undefined,
+    purses: openPurses(manualClock(0), 0),
+    journal: noJournal,
+    clock,
+    log: silentLog,
+    metrics: openMetrics(),
+    settleWithinMs: 60_000,
+  })
   await fresh.database.commit(userSteps('w'), 'synced')
   await ledger.credit({ walletId: 'w', amount: 100n, reference: 'r', reason: null, author: null })
   await ledger.renewLease('lease', 60_000)

@@ -82,8 +82,8 @@ onEveryEngine(open => {
   test('time is what the books’ clock says, not this gateway’s', async () => {
     await using books = await openBooks(open)
     await books.database.commit(userSteps('w'), 'synced')
-    const here = openLedger(books.database, manualClock(0), async () => clock.nowMs())
-    const ahead = openLedger(books.database, manualClock(startMs + 10 * leaseMs), async () => clock.nowMs())
+    const here = openLedger(books.database, manualClock(0), { leaseTime: async () => clock.nowMs() })
+    const ahead = openLedger(books.database, manualClock(startMs + 10 * leaseMs), { leaseTime: async () => clock.nowMs() })
     await here.renewLease('lease', leaseMs)
     await here.hold(request('r', 0n, 0n))
     expect(await ahead.expireHolds()).toBe(0)

@@ -1,8 +1,12 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { onEveryEngine } from '../../test/engines.ts'
 import type { Database } from '../storage/database.ts'
 import { manualClock, openBooks } from './books.fixture.ts'
 import { openLedger } from './ledger.ts'
+import { openSlips } from './slips.ts'
 import { tellFound, tryCommands } from './world.fixture.ts'
 
 /**
@@ -57,6 +61,37 @@ onEveryEngine((open, engine) => {
     })
     expect(found && tellFound(found)).toBeUndefined()
   })
+
+  test.runIf(engine === 'SQLite')(
+    'nor when holds are granted at hand, and the books hear of them later',
+    { timeout: 600_000 },
+    async () => {
+      await using books = await openBooks(unsynced)
+      const folder = await mkdtemp(join(tmpdir(), 'headgate-model-'))
+      let commands = 0
+      const lane = async (_: unknown, index: number) => {
+        const slips = openSlips(join(folder, `${index}.slips`))
+        const afterRun = (more: number) => void (commands += more)
+        const name = `hand${index}`
+        const found = await tryCommands({
+          database: books.database,
+          name,
+          seed: seed + index,
+          runs: isFull ? 400 : 40,
+          commandsMax,
+          slips,
+          afterRun,
+        })
+        slips.close()
+        return found
+      }
+      const found = (await Promise.all(Array.from({ length: 20 }, lane))).find(each => each !== undefined)
+      await rm(folder, { recursive: true })
+      expect(found && tellFound(found)).toBeUndefined()
+      expect(await openLedger(books.database, manualClock(0)).check()).toEqual([])
+      expect(commands).toBeGreaterThanOrEqual(isFull ? 350_000 : 35_000)
+    },
+  )
 
   /** No power fails here: waiting for the disk would take most of the time. */
   async function unsynced(path: string): Promise<Database> {

@@ -94,11 +94,15 @@ export type LeaseTime = () => Promise<number>
 /** So that a round never stands long before a settle. */
 export const expireRoundMax = 200
 
-export function openLedger(
-  database: Pick<Database, 'read' | 'report' | 'commit'>,
-  clock: Clock,
-  leaseTime: LeaseTime = async () => clock.nowMs(),
-): Ledger {
+export interface LedgerOptions {
+  /** Default: the clock's. */
+  readonly leaseTime?: LeaseTime | undefined
+  /** Where holds are asked for and released, when whoever does so keeps `Purses`. Default: the database. */
+  readonly spending?: Pick<Database, 'read' | 'commit'> | undefined
+}
+
+export function openLedger(database: Pick<Database, 'read' | 'report' | 'commit'>, clock: Clock, options: LedgerOptions = {}): Ledger {
+  const { leaseTime = async () => clock.nowMs(), spending = database } = options
   return {
     async free(walletId) {
       const [row] = await database.read(readWallet, [walletId])
@@ -106,10 +110,10 @@ export function openLedger(
     },
     room: funds => readRoom(database, funds),
     windows: funds => readWindows(database, funds),
-    hold: request => hold(database, request),
+    hold: request => hold(spending, request),
     extend: (callId, funds, to) => extend(database, callId, funds, to),
     async release(callId, funds) {
-      await database.commit(releaseSteps(callId, funds), 'ordered')
+      await spending.commit(releaseSteps(callId, funds), 'ordered')
     },
     credit: posting => post(database, clock, 'credit', posting),
     debit: posting => post(database, clock, 'debit', posting),

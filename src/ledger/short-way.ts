@@ -1,4 +1,5 @@
 import { type Step, statement } from '../storage/database.ts'
+import type { Slip } from './slips.ts'
 import { callValues, type HoldRequest, type Settle } from './steps.ts'
 
 /**
@@ -40,12 +41,37 @@ export function shortSettleSteps(settle: Settle, held: bigint): readonly Step[] 
   return steps
 }
 
+/**
+ * A hold and its settle in one, of a call of which the books have not heard: what was to be set aside must be free, and the cost is taken of
+ * it. Leaves what `shortHoldSteps` and `shortSettleSteps` would have left. Guards: `anotherWay`, and `held_already`.
+ */
+export function wholeSettleSteps({ callId, cost, entryId, atMs }: Settle, slip: Slip): readonly Step[] {
+  const { walletId, want } = slip
+  const steps: Step[] = [
+    { statement: payAll, values: [walletId, cost, want], rows: 1, otherwise: anotherWay },
+    {
+      statement: insertSettled,
+      values: [callId, walletId, want, slip.leaseId, ...callValues(slip), cost],
+      rows: 1,
+      otherwise: 'held_already',
+    },
+  ]
+  if (cost > 0n) steps.push({ statement: insertWholeCharge, values: [entryId, walletId, callId, -cost, atMs] })
+  return steps
+}
+
 const takeAll = statement(`update wallets set held = held + $2
   where id = $1 and balance - held >= $3 and not exists (select 1 from holds where holds.id = $4)`)
 
 const insertHold = statement(`insert into holds (id, wallet_id, amount, state, lease_id,
     user_id, key_id, group_id, model, path, address, stream, began_at)
   values ($1, $2, $3, 'held', $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (id) do nothing`)
+
+const payAll = statement('update wallets set balance = balance - $2 where id = $1 and balance - held >= $3')
+
+const insertSettled = statement(`insert into holds (id, wallet_id, amount, state, lease_id,
+    user_id, key_id, group_id, model, path, address, stream, began_at, settled)
+  values ($1, $2, $3, 'settled', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) on conflict (id) do nothing`)
 
 const settleWhole = statement(`update holds set state = 'settled', settled = $2 where id = $1 and state = 'held' and amount = $3`)
 

@@ -1,12 +1,16 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
+import { silentLog } from '../lib/log.ts'
 import { type Database, statement } from '../storage/database.ts'
+import { type AtHand, openAtHand } from './at-hand.ts'
 import { heldCall, manualClock, settledRowStep, subscriptionSteps, userSteps } from './books.fixture.ts'
 import { type Command, commandsUpTo, lineOf, type Payer } from './commands.fixture.ts'
-import { type Ledger, openLedger } from './ledger.ts'
+import { type Held, type Ledger, openLedger } from './ledger.ts'
 import { answerOf, leaseMs, type Model, openModel, sumsOf } from './model.fixture.ts'
+import { openPurses, type Purses } from './purses.ts'
 import { shortSettleSteps } from './short-way.ts'
-import { expireSteps, type Funds, lateSettleSteps, readSettled, settleSteps } from './steps.ts'
+import type { Slips } from './slips.ts'
+import { expireSteps, type Funds, type HoldRequest, lateSettleSteps, readSettled, settleSteps } from './steps.ts'
 import { subscriptionFunds } from './subscription.ts'
 
 /** The property of T1: no sequence of commands makes the ledger answer, or its books say, other than the model. */
@@ -25,6 +29,8 @@ export interface Trial {
   readonly shared?: { foundBy?: string }
   /** Whether a failure is told as it was met: making it shorter takes many more runs. Default: made short. */
   readonly asMet?: boolean
+  /** Where holds are granted at hand. Then sums are looked at only now and then, because whoever looks has the books told of every hold. */
+  readonly slips?: Slips
   /** After each run that went well. */
   readonly afterRun?: (commands: number) => Promise<void> | void
 }
@@ -78,18 +84,30 @@ interface World {
   readonly isAlone: boolean
   /** What a gateway remembers of each hold. */
   readonly granted: Map<string, bigint>
+  readonly purses: Purses
+  readonly atHand: AtHand | undefined
+  /** Calls of which the books never heard. */
+  readonly letGo: Set<number>
 }
 
 /** A user of that name with a wallet, a subscription and a lease, real and modelled, on one clock. */
-async function openWorld({ database, isAlone = false }: Trial, name: string) {
+async function openWorld({ database: books, isAlone = false, slips }: Trial, name: string) {
   const terms = { id: name, startsAtMs, endsAtMs: startsAtMs * 2, dailyLimit: 200n, weeklyLimit: 500n, monthlyLimit: 900n }
   const clock = manualClock(startsAtMs)
-  const ledger = openLedger(database, clock)
-  const world: World = { name, clock, ledger, database, model: openModel(terms), isAlone, granted: new Map() }
+  const purses = openPurses(clock, Number.POSITIVE_INFINITY)
+  const atHand = slips && openAtHand({ books, slips, purses, clock, log: silentLog })
+  const database = atHand?.database ?? books
+  const ledger = openLedger(database, clock, { spending: atHand?.spending })
+  const begun = { granted: new Map(), letGo: new Set<number>() }
+  const world: World = { name, clock, ledger, database, model: openModel(terms), isAlone, purses, atHand, ...begun }
   const opened = database.commit([...userSteps(name), ...subscriptionSteps(name, terms)], 'ordered')
   await Promise.all([opened, ledger.renewLease(name, leaseMs)])
   return {
     async run(each: Command): Promise<void> {
+      if ('call' in each && world.letGo.has(each.call)) return
+      // A hold is asked for at hand before anything else is asked of its call.
+      if ('call' in each && each.op !== 'hold' && !world.granted.has(idOf(world, each.call))) world.granted.set(idOf(world, each.call), 0n)
+      if (atHand !== undefined && !looks.has(each.op)) return mustBe(each, 'answers', await real(world, each), answerOf(world.model, each))
       const asked = real(world, each)
       // Whatever writes with the first thing that it asks, what is read behind it sees without waiting.
       const reading = asksTwice.has(each.op) ? asked.then(() => readSums(world)) : readSums(world)
@@ -98,6 +116,8 @@ async function openWorld({ database, isAlone = false }: Trial, name: string) {
       mustBe(each, 'leaves', sums, sumsOf(world.model))
     },
     async end(): Promise<void> {
+      await atHand?.close()
+      mustBe(undefined, 'the end leaves', await readSums(world), sumsOf(world.model))
       if (!isAlone) return
       mustBe(undefined, 'check() says', await ledger.check(), [])
       // The next world must not find anything of this one due.
@@ -105,6 +125,9 @@ async function openWorld({ database, isAlone = false }: Trial, name: string) {
     },
   }
 }
+
+/** With holds at hand, whoever looks after these finds what a gateway's calls have left between them. */
+const looks: ReadonlySet<Command['op']> = new Set(['credit', 'adjust', 'sleep', 'renew'])
 
 const asksTwice: ReadonlySet<Command['op']> = new Set(['hold', 'settle', 'refund', 'expire'])
 
@@ -135,6 +158,7 @@ async function real(world: World, each: Command): Promise<unknown> {
     case 'late':
       return settle(world, each)
     case 'release':
+      if (world.atHand?.letGo(idOf(world, each.call))) return void world.letGo.add(each.call)
       return ledger.release(idOf(world, each.call), fundsOfCall(world, each.call, 'wallet'))
     case 'refund': {
       const amount = each.amount === 0n ? undefined : each.amount
@@ -153,13 +177,31 @@ async function hold(world: World, { call, payer, floor, more, half }: Extract<Co
   const size = { floor, want: floor + more, halfOfFree: half }
   const asked = { ...heldCall(beganAt(world, call), world.name), callId: idOf(world, call), funds: fundsOfCall(world, call, payer) }
   try {
-    const answer = await world.ledger.hold({ ...asked, ...size })
+    const answer = await placed(world, { ...asked, ...size })
     if ('granted' in answer) world.granted.set(asked.callId, answer.granted)
     return answer
   } catch (error) {
     if (error instanceof Error && error.message.includes('has ended')) return 'ended'
     throw error
   }
+}
+
+/** As a gateway asks for it: at hand if it can, and once. */
+async function placed({ ledger, purses, atHand, granted }: World, request: HoldRequest): Promise<Held> {
+  const { callId, funds, floor, want } = request
+  if (funds.kind === 'wallet' && !purses.has(funds.walletId, floor)) {
+    const saw = purses.look(funds.walletId)
+    const found = await ledger.free(funds.walletId)
+    saw(found && found.balance - found.held)
+  }
+  if (!granted.has(callId)) {
+    granted.set(callId, 0n)
+    if (await atHand?.hold(request)) return { granted: want }
+  }
+  if (funds.kind === 'wallet') purses.took(funds.walletId, want)
+  const held = await ledger.hold(request)
+  if (funds.kind === 'wallet' && 'granted' in held) purses.gave(funds.walletId, want - held.granted)
+  return held
 }
 
 async function settle(world: World, each: Extract<Command, { op: 'settle' | 'late' }>): Promise<unknown> {
@@ -170,6 +212,8 @@ async function settle(world: World, each: Extract<Command, { op: 'settle' | 'lat
   const row = settledRowStep(callId, each.cost)
   if (each.op === 'late') return readSettled(await world.database.commit([...lateSettleSteps(settling, call), row], 'ordered'), each.cost)
   // As a gateway does, which knows what it was granted, and not that others have extended it.
+  const whole = await world.atHand?.settle(settling, [row])
+  if (whole?.done) return readSettled(whole, each.cost)
   const short = shortSettleSteps(settling, world.granted.get(callId) ?? 0n)
   const tried = short && (await world.database.commit([...short, row], 'ordered'))
   if (tried?.done) return readSettled(tried, each.cost)

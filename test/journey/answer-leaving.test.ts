@@ -56,7 +56,7 @@ test('a call whose client leaves while its money is set aside is sent to nobody'
       return database.commit(steps, durability)
     },
   })
-  await using world = await openWorld({ adapters: { wrapDatabase } })
+  await using world = await openWorld({ adapters: { wrapDatabase, holdsInBooks: true } })
   const running = () => gauge(world, 'headgate_calls_running')
   const stream = openStream(world)
   stream.begun.catch(() => {}) // It leaves.

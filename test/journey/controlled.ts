@@ -59,5 +59,5 @@ export function controlledBooks(): ControlledBooks {
 }
 
 function endsCall(steps: readonly Step[]): boolean {
-  return steps.some(({ statement }) => /^update holds set state = (?!'expired')/.test(statement.sql))
+  return steps.some(({ statement }) => /^update holds set state = (?!'expired')|^insert into holds[\s\S]*'settled'/.test(statement.sql))
 }

@@ -119,7 +119,7 @@ describe('a wallet', () => {
       balance: formatUsd(smallMost),
       user: { concurrency: 1 },
       settings: { lineExtra: 0 },
-      adapters: { wrapDatabase },
+      adapters: { wrapDatabase, holdsInBooks: true },
     })
     world.sim.script({}, { hold: 'first' })
     const first = send(world, { body: small })
@@ -361,7 +361,7 @@ describe('the books are away', () => {
   ]
 
   test.for(ways)('%s: nothing is spent, and it never looks like a bad key', async ([, broken]) => {
-    await using world = await openWorld({ adapters: { wrapDatabase } })
+    await using world = await openWorld({ adapters: { wrapDatabase, holdsInBooks: true } })
     await send(world, { method: 'GET', path: '/v1/models' }) // Their key is known from here on, but nobody has looked into their wallet.
     const { balance } = await world.balance()
     Object.assign(sabotage, broken)

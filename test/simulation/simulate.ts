@@ -9,7 +9,7 @@ import { BodyBudget } from '../../src/gateway/body.ts'
 import { openBrake } from '../../src/gateway/brake.ts'
 import { openDrain } from '../../src/gateway/drain.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
-import { openGlance } from '../../src/gateway/glance.ts'
+import { openPurses } from '../../src/ledger/purses.ts'
 import type { Log } from '../../src/lib/log.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { openMetrics } from '../../src/lib/metrics.ts'
@@ -144,7 +144,8 @@ class Stage {
       coordinator: this.#watched(this.memory),
       egress: this.#egress(),
       bodies: new BodyBudget(settings.bodiesBytesMax),
-      glance: openGlance(clock),
+      atHand: undefined,
+      purses: openPurses(clock, 1_000),
       brake: openBrake(0, clock), // Every call is to have a row.
       reader: openCallReader(),
       counter: noCounts,

@@ -8,8 +8,8 @@ import { openBrake } from '../../src/gateway/brake.ts'
 import { HttpClient } from '../../src/gateway/client.ts'
 import { openDrain } from '../../src/gateway/drain.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
-import { openGlance } from '../../src/gateway/glance.ts'
 import { handle } from '../../src/gateway/handle.ts'
+import { openPurses } from '../../src/ledger/purses.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { openMetrics } from '../../src/lib/metrics.ts'
 import { chat } from '../../src/protocols/openai-chat.ts'
@@ -79,7 +79,8 @@ function gatewayBefore(egress: Egress, clock: VirtualClock, isAlias: boolean): {
     directory: new SimulatedDirectory({ ...cast, upstreams: [{ account: only, phases: [] }] }, clock),
     coordinator: inMemory(clock),
     egress,
-    glance: openGlance(clock),
+    atHand: undefined,
+    purses: openPurses(clock, 1_000),
     brake: openBrake(0, clock),
     bodies: new BodyBudget(settings.bodiesBytesMax),
     reader: openCallReader(),

@@ -1,0 +1,227 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { type Database, DatabaseAway, type Row, type Statement, statement } from '../storage/database.ts'
+import { migrate } from '../storage/migrate.ts'
+import { migrations } from '../storage/migrations/list.ts'
+import { openSqlite } from '../storage/sqlite.ts'
+import { type AtHand, openAtHand, takeUp } from './at-hand.ts'
+import { heldCall, manualClock, settledRowStep, userSteps } from './books.fixture.ts'
+import { type Ledger, openLedger } from './ledger.ts'
+import { openPurses, type Purses } from './purses.ts'
+import { openSlips, readSlips, type Slips } from './slips.ts'
+import { type HoldRequest, settleSteps as longSettleSteps, type Settle } from './steps.ts'
+
+let folder: string
+let file: string
+let books: Database
+let slips: Slips
+let purses: Purses
+let atHand: AtHand
+let ledger: Ledger
+/** What the books were asked, by the first words of each command, and how they fail if they do. */
+let asked: string[]
+let away: boolean
+let said: string[]
+const clock = manualClock(1_000)
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'headgate-at-hand-'))
+  file = join(folder, 'holds.slips')
+  books = await openSqlite(join(folder, 'books.db'))
+  await migrate(books, migrations)
+  await books.commit(userSteps('w'), 'ordered')
+  slips = openSlips(file)
+  begin()
+  await ledger.credit({ walletId: 'w', amount: 100n, reference: 'c', reason: null, author: null })
+  await ledger.renewLease('lease', 10_000)
+  await look()
+  asked = []
+})
+afterEach(async () => {
+  await books.close()
+  slips.close()
+  rmSync(folder, { recursive: true })
+})
+
+test('a hold at hand is on file, and in the books as soon as somebody looks', async () => {
+  expect(await atHand.hold(request('a'))).toBe(true)
+  expect([asked, readSlips(file).map(({ callId }) => callId)]).toEqual([[], ['a']])
+  expect(await ledger.free('w')).toEqual({ balance: 100n, held: 40n })
+  expect(await atHand.hold(request('b'))).toBe(true)
+  expect(await atHand.database.report(selectHolds)).toMatchObject([
+    { id: 'a', amount: 40n },
+    { id: 'b', amount: 40n },
+  ])
+  expect(await atHand.hold(request('c')), 'with 20 that are free').toBe(false)
+})
+
+test('with its settle it comes to the books at one stroke, and they say what they would have said', async () => {
+  await atHand.hold(request('a'))
+  expect(await settleAtHand('a', 15n)).toMatchObject({ done: true })
+  expect(asked).toEqual(['commit update wallets set balance'])
+  const whole = await everything()
+  expect(await ledger.check()).toEqual([])
+  expect(whole.wallets).toMatchObject([{ balance: 85n, held: 0n }])
+  // What it gave back may be spent again.
+  expect(await atHand.hold({ ...request('b'), want: 85n })).toBe(true)
+  expect(await atHand.hold(request('c'))).toBe(false)
+
+  await otherBooks()
+  await ledger.hold(request('a'))
+  await atHand.database.commit([...settleSteps(15n), settledRowStep('a', 15n)], 'ordered')
+  expect(await everything()).toEqual(whole)
+})
+
+test('what is let go never was', async () => {
+  await atHand.hold({ ...request('a'), want: 100n })
+  expect([atHand.letGo('a'), atHand.letGo('a')]).toEqual([true, false])
+  expect(readSlips(file)).toEqual([])
+  expect(await atHand.hold({ ...request('b'), want: 100n })).toBe(true)
+  await ledger.free('w')
+  expect(atHand.letGo('b'), 'the books know of it').toBe(false)
+  expect(atHand.settle(settleOf('b', 1n), []), 'the books know of it').toBeUndefined()
+  await ledger.release('b', request('b').funds)
+  expect(await ledger.free('w')).toEqual({ balance: 100n, held: 0n })
+})
+
+test('a cost beyond the hold, and a subscription, are for the books to reckon', async () => {
+  await atHand.hold(request('a'))
+  expect(atHand.settle(settleOf('a', 41n), [])).toBeUndefined()
+  const windows = { kind: 'subscription', subscriptionId: 's', windows: [] } as unknown as HoldRequest['funds']
+  expect(await atHand.hold({ ...request('b'), funds: windows })).toBe(false)
+  expect(await atHand.hold({ ...request('b'), want: 31n, halfOfFree: true }), 'half of 60 is free for a call without a ceiling').toBe(false)
+  expect(await atHand.hold({ ...request('b'), want: 30n, halfOfFree: true })).toBe(true)
+})
+
+test('money that somebody takes is not lent, and what they find is what is free', async () => {
+  await atHand.hold(request('a'))
+  const debit = (amount: bigint) => ledger.debit({ walletId: 'w', amount, reference: `d${amount}`, reason: null, author: null })
+  expect(await debit(61n)).toMatchObject({ refused: 'short' })
+  const debiting = debit(60n)
+  expect(await atHand.hold(request('b')), 'while it is being taken').toBe(false)
+  await debiting
+  expect(await ledger.hold({ ...request('b'), floor: 1n })).toEqual({ refused: 'short' })
+  expect(await settleAtHandOrBooks('a', 40n)).toBe(true)
+  expect(await ledger.free('w')).toEqual({ balance: 0n, held: 0n })
+  expect(await ledger.check()).toEqual([])
+})
+
+test('when the process dies, its calls have rows and their money is free again', async () => {
+  for (const name of ['settled', 'let go', 'one', 'two']) await atHand.hold({ ...request(name), want: 10n })
+  await settleAtHand('settled', 3n)
+  atHand.letGo('let go')
+  await atHand.hold({ ...request('later'), want: 10n })
+  // Here it dies, and another opens the books.
+  const left = readSlips(file)
+  expect(left.map(({ callId }) => callId)).toEqual(['one', 'two', 'later'])
+  begin()
+  await takeUp(books, left)
+  await takeUp(books, left) // That one died as well.
+  expect(await ledger.free('w')).toEqual({ balance: 97n, held: 30n })
+  await ledger.endOtherLeases('another')
+  expect(await ledger.expireHolds()).toBe(3)
+  expect(await ledger.free('w')).toEqual({ balance: 97n, held: 0n })
+  const rows = await books.read(statement(`select id, ended from calls order by id`))
+  expect(rows.map(({ id, ended }) => `${id} ${ended}`)).toEqual([
+    'later gateway_died',
+    'one gateway_died',
+    'settled completed',
+    'two gateway_died',
+  ])
+  expect(await ledger.check()).toEqual([])
+})
+
+test('while the books are away nothing more is lent, and what was is settled when they are back', async () => {
+  await atHand.hold(request('a'))
+  away = true
+  await expect(atHand.settle(settleOf('a', 5n), [])).rejects.toThrow(DatabaseAway)
+  expect(await atHand.hold({ ...request('b'), want: 1n })).toBe(false)
+  await expect(ledger.free('w')).rejects.toThrow(DatabaseAway)
+  expect(readSlips(file).map(({ callId }) => callId)).toEqual(['a'])
+  away = false
+  expect(await ledger.free('w')).toEqual({ balance: 100n, held: 40n })
+})
+
+test('where the file refuses, each hold is asked of the books', async () => {
+  slips.close()
+  expect(await atHand.hold(request('a'))).toBe(false)
+  expect(await atHand.hold(request('b'))).toBe(false)
+  expect(said).toEqual(['holds cannot be written to their file; each is asked of the books'])
+  expect(await ledger.free('w')).toEqual({ balance: 100n, held: 0n })
+  slips = openSlips(file)
+})
+
+function begin(): void {
+  asked = []
+  away = false
+  said = []
+  purses = openPurses(clock, Number.POSITIVE_INFINITY)
+  const say = (_: object, text: string) => void said.push(text)
+  atHand = openAtHand({ books: watched(books), slips, purses, clock, log: { warn: say, error: say } as never })
+  ledger = openLedger(atHand.database, clock, { spending: atHand.spending })
+}
+
+function watched(database: Database): Database {
+  const heard = <Answer>(what: string, { sql }: Statement, ask: () => Promise<Answer>) => {
+    asked.push(`${what} ${sql.split(/\s+/, 4).join(' ')}`)
+    return away ? Promise.reject(new DatabaseAway('away, as planned')) : ask()
+  }
+  return {
+    ...database,
+    read: (one, values) => heard('read', one, () => database.read(one, values)),
+    report: (one, values) => heard('report', one, () => database.report(one, values)),
+    commit: (steps, durability) => heard('commit', steps[0]!.statement, () => database.commit(steps, durability)),
+  }
+}
+
+async function look(): Promise<void> {
+  const saw = purses.look('w')
+  const found = await ledger.free('w')
+  saw(found!.balance - found!.held)
+}
+
+/** Fresh ones, with the same 100 in the wallet. */
+async function otherBooks(): Promise<void> {
+  await books.close()
+  books = await openSqlite(join(folder, 'other.db'))
+  await migrate(books, migrations)
+  await books.commit(userSteps('w'), 'ordered')
+  begin()
+  await ledger.credit({ walletId: 'w', amount: 100n, reference: 'c', reason: null, author: null })
+}
+
+function settleOf(callId: string, cost: bigint): Settle {
+  return { callId, cost, atMs: 2_000, funds: request(callId).funds, entryId: `entry-${callId}` }
+}
+
+async function settleAtHand(callId: string, cost: bigint) {
+  return atHand.settle(settleOf(callId, cost), [settledRowStep(callId, cost)])!
+}
+
+async function settleAtHandOrBooks(callId: string, cost: bigint): Promise<boolean> {
+  const steps = [...settleSteps(cost, callId), settledRowStep(callId, cost)]
+  return (await (atHand.settle(settleOf(callId, cost), []) ?? atHand.database.commit(steps, 'ordered'))).done
+}
+
+function settleSteps(cost: bigint, callId = 'a') {
+  return longSettleSteps(settleOf(callId, cost))
+}
+
+async function everything(): Promise<Readonly<Record<string, readonly Row[]>>> {
+  const tables = ['holds', 'wallets', 'entries', 'calls']
+  const rows = tables.map(async table => [table, (await books.read(statement(`select * from ${table} order by id`))).map(telling)] as const)
+  return Object.fromEntries(await Promise.all(rows))
+}
+
+/** An entry by somebody's decision has an id of its own, and `moved` means nothing. */
+function telling({ moved: _, id, ...row }: Row): Row {
+  return row.kind === 'credit' ? row : { id: id!, ...row }
+}
+
+function request(callId: string): HoldRequest {
+  return { ...heldCall(1_000), callId, funds: { kind: 'wallet', walletId: 'w' }, floor: 1n, want: 40n, halfOfFree: false }
+}
+
+const selectHolds = statement('select id, amount from holds order by id')

@@ -1,0 +1,251 @@
+import type { Clock } from '../lib/clock.ts'
+import type { Log } from '../lib/log.ts'
+import { type Committed, type Database, DatabaseAway, type Statement, type Step, statement } from '../storage/database.ts'
+import type { Purses } from './purses.ts'
+import { shortHoldSteps, wholeSettleSteps } from './short-way.ts'
+import type { Slip, Slips } from './slips.ts'
+import { type HoldRequest, holdSteps, type Settle } from './steps.ts'
+
+/**
+ * Holds that are at hand: granted at once, out of money that is known to be free, and written as slips that outlive this process. The books
+ * hear of such a hold when somebody looks, or with its settle: of most calls at one stroke, so that a call asks the books once.
+ *
+ * It can be so because nobody but this process has the books, and everything that it asks of them goes through `database`: whoever reads or writes
+ * wallets or holds finds all of them there. The books' own guards stand behind as before: no balance can fall below zero.
+ */
+export interface AtHand {
+  /** The books, for everybody. Whoever writes to wallets by it changes what is free, so that it is looked at again. */
+  readonly database: Database
+  /** The same for whoever tells `Purses` what it takes and gives back. */
+  readonly spending: Pick<Database, 'read' | 'commit'>
+  /**
+   * Whether all that is wanted is set aside, and on file: at the end of this turn of the event loop, when all slips of the turn are written at
+   * once. No when it is to be asked of the books. To be asked once of a call, and before anything else is.
+   */
+  hold(request: HoldRequest): Promise<boolean> | false
+  /**
+   * Settles a call whose hold is at hand, in one commit with the steps `beside` it. Undefined when it is not, or the cost is beyond it. When
+   * a guard says no, nothing was written, and the books know of the hold.
+   */
+  settle(settle: Settle, beside: readonly Step[]): Promise<Committed> | undefined
+  /** Lets go of a hold at hand, as if it had never been. False when it is not, so that the books are to release it. */
+  letGo(callId: string): boolean
+  /** Tells the books of every hold. */
+  close(): Promise<void>
+}
+
+export interface AtHandParts {
+  /** The books as they are. */
+  readonly books: Database
+  readonly slips: Slips
+  readonly purses: Purses
+  readonly clock: Clock
+  readonly log: Pick<Log, 'error' | 'warn'>
+}
+
+interface Held {
+  readonly slip: Slip
+  readonly number: number
+  /** The books were told, and have not answered. */
+  isTold: boolean
+}
+
+/** A file that refuses is said once in a while, not at each call. */
+const sayEveryMs = 60_000
+
+export function openAtHand(parts: AtHandParts): AtHand {
+  return new HoldsAtHand(parts)
+}
+
+class HoldsAtHand implements AtHand {
+  readonly database: Database
+  readonly spending: Pick<Database, 'read' | 'commit'>
+  readonly #parts: AtHandParts
+  /** All of which the books have not said that they know, the oldest first. */
+  readonly #held = new Map<string, Held>()
+  #writing: Promise<boolean> | undefined
+  #saidMs = Number.NEGATIVE_INFINITY
+
+  constructor(parts: AtHandParts) {
+    const { books, purses } = parts
+    this.#parts = parts
+    this.spending = {
+      read: (statement, values) => {
+        if (concerns(statement).holds) void this.#tellAll()
+        return this.#heard(books.read(statement, values))
+      },
+      commit: (steps, durability) => {
+        if (steps.some(step => concerns(step.statement).holds)) void this.#tellAll()
+        return this.#heard(books.commit(steps, durability))
+      },
+    }
+    this.database = {
+      ...this.spending,
+      engine: books.engine,
+      // Reports have a connection of their own, which sees only what was committed before.
+      report: async (statement, values) => {
+        if (concerns(statement).holds) await this.#tellAll()
+        return books.report(statement, values)
+      },
+      commit: (steps, durability) => {
+        if (steps.some(step => concerns(step.statement).wallets)) purses.forget()
+        return this.spending.commit(steps, durability)
+      },
+      close: () => books.close(),
+    }
+  }
+
+  hold(request: HoldRequest): Promise<boolean> | false {
+    const { callId, funds, floor, want, halfOfFree } = request
+    if (funds.kind !== 'wallet') return false
+    const most = floor > want ? floor : want
+    if (!this.#parts.purses.has(funds.walletId, halfOfFree ? 2n * most : most)) return false
+    const slip: Slip = { ...request, walletId: funds.walletId }
+    const [oldest] = this.#held.values()
+    const number = this.#parts.slips.add(slip, oldest?.number)
+    if (number === undefined) {
+      // No room, perhaps because a call of long ago still runs: the books hear of all.
+      void this.#tellAll()
+      return false
+    }
+    this.#parts.purses.took(funds.walletId, want)
+    this.#held.set(callId, { slip, number, isTold: false })
+    return this.#onFile(callId)
+  }
+
+  settle(settle: Settle, beside: readonly Step[]): Promise<Committed> | undefined {
+    const held = this.#atHand(settle.callId)
+    return held === undefined || settle.cost > held.slip.want ? undefined : this.#settleWhole(held, settle, beside)
+  }
+
+  letGo(callId: string): boolean {
+    const held = this.#atHand(callId)
+    if (held === undefined) return false
+    this.#held.delete(callId)
+    this.#parts.purses.gave(held.slip.walletId, held.slip.want)
+    try {
+      this.#parts.slips.strike(held.number)
+    } catch (error) {
+      // Should this process die now, the call has a row that says so, and costs nothing.
+      this.#say(error)
+    }
+    return true
+  }
+
+  async close(): Promise<void> {
+    await this.#tellAll()
+  }
+
+  #atHand(callId: string): Held | undefined {
+    const held = this.#held.get(callId)
+    return held?.isTold ? undefined : held
+  }
+
+  async #onFile(callId: string): Promise<boolean> {
+    this.#writing ??= new Promise(resolve => setImmediate(() => resolve(this.#flush())))
+    // Where the file refuses, the hold never was, unless somebody looked meanwhile, so that the books have it.
+    return (await this.#writing) || !this.letGo(callId)
+  }
+
+  #flush(): boolean {
+    this.#writing = undefined
+    try {
+      this.#parts.slips.flush()
+      return true
+    } catch (error) {
+      this.#say(error)
+      return false
+    }
+  }
+
+  async #settleWhole(held: Held, settle: Settle, beside: readonly Step[]): Promise<Committed> {
+    const { books, purses } = this.#parts
+    held.isTold = true
+    try {
+      const committed = await this.#heard(books.commit([...wholeSettleSteps(settle, held.slip), ...beside], 'synced'))
+      if (!committed.done) await this.#tell(held)
+      else if (this.#held.delete(settle.callId)) purses.gave(held.slip.walletId, held.slip.want - settle.cost)
+      return committed
+    } catch (error) {
+      held.isTold = false
+      throw error
+    }
+  }
+
+  /** Commands are done in the order of asking, so whoever asks the books after this finds every hold there. */
+  async #tellAll(): Promise<void> {
+    const telling: Promise<void>[] = []
+    for (const held of this.#held.values()) if (!held.isTold) telling.push(this.#tell(held))
+    await Promise.all(telling)
+  }
+
+  async #tell(held: Held): Promise<void> {
+    const { books, log } = this.#parts
+    held.isTold = true
+    try {
+      await this.#heard(tellBooks(books, held.slip))
+      this.#held.delete(held.slip.callId)
+    } catch (error) {
+      held.isTold = false
+      if (!(error instanceof DatabaseAway)) log.error({ call: held.slip.callId, err: error }, 'the books do not take a hold')
+    }
+  }
+
+  /** Money that cannot be checked is not spent. */
+  async #heard<Answer>(asked: Promise<Answer>): Promise<Answer> {
+    try {
+      return await asked
+    } catch (error) {
+      this.#parts.purses.forget()
+      throw error
+    }
+  }
+
+  #say(error: unknown): void {
+    const { clock, log } = this.#parts
+    const nowMs = clock.elapsedMs()
+    if (nowMs - this.#saidMs < sayEveryMs) return
+    this.#saidMs = nowMs
+    log.warn({ err: error }, 'holds cannot be written to their file; each is asked of the books')
+  }
+}
+
+/**
+ * Puts what is left of a process that died into the books, where its lease has run out: what becomes of it is the ledger's to say. What the
+ * books know already, or have known and cut, stays as it is.
+ */
+export async function takeUp(books: Database, left: readonly Slip[]): Promise<void> {
+  for (const slip of left) {
+    const known = await books.read(selectKnown, [slip.callId])
+    if (known.length === 0) await tellBooks(books, slip)
+  }
+}
+
+/** There is always room for it, unless somebody took from the wallet behind our back; then what is free is held. */
+async function tellBooks(books: Pick<Database, 'commit'>, slip: Slip): Promise<void> {
+  const request: HoldRequest = { ...slip, funds: { kind: 'wallet', walletId: slip.walletId }, floor: 0n, halfOfFree: false }
+  const told = await books.commit(shortHoldSteps(request)!, 'ordered')
+  if (!told.done) await books.commit(holdSteps(request), 'ordered')
+}
+
+/** What a statement may see or change. */
+interface Concern {
+  readonly holds: boolean
+  readonly wallets: boolean
+}
+
+const concerning = new Map<string, Concern>()
+const tables = { holds: /\b(wallets|holds)\b/i, wallets: /\bwallets\b/i }
+
+/** By its text, which is looked at once. */
+function concerns({ sql }: Statement): Concern {
+  let concern = concerning.get(sql)
+  if (concern === undefined) {
+    concern = { holds: tables.holds.test(sql), wallets: tables.wallets.test(sql) }
+    concerning.set(sql, concern)
+  }
+  return concern
+}
+
+const selectKnown = statement(`select 1 as known from holds where id = $1 union all select 1 from calls where id = $1
+  union all select 1 from retention where cut_before > $1`)
