@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createZstdDecompress } from 'node:zlib'
-import { joined } from '../lib/bytes.ts'
+import { exactly, joined } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
 import { allocateBody, readAtOnceBytesMax } from '../protocols/read-in-worker.ts'
@@ -75,14 +75,17 @@ export interface BodyParts {
   readonly closing: AbortSignal
 }
 
-/** Reads a body to its end, decoded. Fails with the faults of SPEC 1.2 that concern bytes. */
-export async function readBody(request: IncomingMessage, parts: BodyParts): Promise<Body> {
+/** Reads a body to its end, decoded; at once when all of it is here. Throws or rejects with the faults of SPEC 1.2 that concern bytes. */
+export function readBody(request: IncomingMessage, parts: BodyParts): Body | Promise<Body> {
   const source = decoded(request)
+  const arrived = source === request ? readArrived(request, parts.settings.bodyBytesMax) : undefined
+  return arrived === undefined ? collect(request, source, parts) : takeBody(arrived, parts.budget)
+}
+
+async function collect(request: IncomingMessage, source: Readable, parts: BodyParts): Promise<Body> {
   const collector = new Collector(request, source !== request, parts)
   try {
-    // Most bodies came with their headers: there is nothing to wait for, and nobody to be patient with.
-    if (source === request && request.complete && !request.destroyed) readArrived(request, collector)
-    else await readAll(request, source, collector, parts)
+    await readAll(request, source, collector, parts)
     return collector.finish()
   } catch (error) {
     collector.giveUp()
@@ -169,7 +172,7 @@ class Collector {
   constructor(request: IncomingMessage, isEncoded: boolean, { settings, budget }: { settings: BodySettings; budget: BodyBudget }) {
     this.#bytesMax = settings.bodyBytesMax
     this.#budget = budget
-    const stated = isEncoded ? Number.NaN : Number(request.headers['content-length'] ?? Number.NaN)
+    const stated = isEncoded ? Number.NaN : statedBytes(request)
     if (!(stated > 0)) return
     if (stated > settings.bodyBytesMax) throw tooLarge(settings.bodyBytesMax)
     this.#take(stated)
@@ -228,9 +231,24 @@ class Collector {
   }
 }
 
-function readArrived(request: IncomingMessage, collector: Collector): void {
-  request.on('error', ignore)
-  for (let chunk: Buffer | null = request.read(); chunk !== null; chunk = request.read()) collector.add(chunk)
+/** NaN when nothing is stated: it comes in chunks. */
+function statedBytes(request: IncomingMessage): number {
+  return Number(request.headers['content-length'] ?? Number.NaN)
+}
+
+/**
+ * Most bodies came with their headers, in one piece, which is used as it is: there is nothing to wait for, and nobody to be patient with.
+ * It is not asked whether Node calls the request complete, because Node does so only after the first turn of whoever took it.
+ */
+function readArrived(request: IncomingMessage, bytesMax: number): Buffer | undefined {
+  const stated = statedBytes(request)
+  const isHere = stated > 0 && stated === request.readableLength && !request.destroyed
+  if (!isHere || stated > bytesMax || stated > readAtOnceBytesMax) return undefined
+  const bytes: Buffer = request.read()
+  // Only the end is to come. Unless it is read Node keeps the request, and the key in its headers, while the connection is idle.
+  if (!request.complete) request.resume()
+  // Several small pieces were joined in a pool, all of which they would keep.
+  return bytes.buffer.byteLength === bytes.length ? bytes : exactly(bytes)
 }
 
 function readAll(request: IncomingMessage, source: Readable, collector: Collector, { settings, clock, closing }: BodyParts): Promise<void> {
