@@ -4,6 +4,7 @@ import { isLive, type Principal } from '../directory/snapshot.ts'
 import { blockListOf, hasAddress } from '../lib/address.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
+import { type Soon, whenThere } from '../lib/soon.ts'
 import { orBooksAway } from './books-away.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
@@ -12,28 +13,24 @@ import type { Receipt } from './receipt.ts'
 /** What of a client says who it is. */
 export type Asker = Pick<Client, 'request' | 'address' | 'header'>
 
-/** Who is asking. Cheap when the answer is no: agents ask again six times. */
-export async function authenticate(
-  client: Asker,
-  receipt: Pick<Receipt, 'principal'>,
-  parts: Pick<Gateway, 'directory' | 'clock' | 'settings'>,
-): Promise<Principal> {
+type Parts = Pick<Gateway, 'directory' | 'clock' | 'settings'>
+
+/** Who is asking: at once when their key was used before. Cheap when the answer is no: agents ask again six times. */
+export function authenticate(client: Asker, receipt: Pick<Receipt, 'principal'>, parts: Parts): Soon<Principal> {
   if (hasQueryKey(client.request.url ?? '')) throw new Fault('query_key')
   const secret = secretOf(client)
   if (secret === undefined) throw new Fault('key_invalid')
-  const principal = await principalOf(secret, parts)
-  receipt.principal = principal
-  return admissible(principal, client, parts.clock)
+  return whenThere(principalOf(secret, parts), principal => {
+    receipt.principal = principal
+    return admissible(principal, client, parts.clock)
+  })
 }
 
 /** The principal as it stands now: what was revoked while one stood in line is gone when its turn comes. `before` is who it was then. */
-export async function authenticateAgain(
-  client: Asker,
-  parts: Pick<Gateway, 'directory' | 'clock' | 'settings'>,
-  before?: Principal,
-): Promise<Principal> {
-  if (before !== undefined && parts.directory.isCurrent(before)) return admissible(before, client, parts.clock)
-  return admissible(await principalOf(secretOf(client) ?? '', parts), client, parts.clock)
+export function authenticateAgain(client: Asker, parts: Parts, before?: Principal): Soon<Principal> {
+  const isAsBefore = before !== undefined && parts.directory.isCurrent(before)
+  const now = isAsBefore ? before : principalOf(secretOf(client) ?? '', parts)
+  return whenThere(now, principal => admissible(principal, client, parts.clock))
 }
 
 function admissible(principal: Principal, client: Asker, clock: Clock): Principal {
@@ -42,10 +39,14 @@ function admissible(principal: Principal, client: Asker, clock: Clock): Principa
   return principal
 }
 
-async function principalOf(secret: string, parts: Pick<Gateway, 'directory' | 'clock' | 'settings'>): Promise<Principal> {
+function principalOf(secret: string, parts: Parts): Soon<Principal> {
   const asked = parts.directory.principalOf(secret)
   // What is being asked already is not asked anew.
-  const found = asked instanceof Promise ? await orBooksAway(async () => parts.directory.principalOf(secret), parts) : asked
+  const found = asked instanceof Promise ? orBooksAway(async () => parts.directory.principalOf(secret), parts) : asked
+  return whenThere(found, known)
+}
+
+function known(found: Principal | 'unknown'): Principal {
   if (found === 'unknown') throw new Fault('key_invalid')
   return found
 }

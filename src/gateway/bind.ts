@@ -1,5 +1,6 @@
 import type { Principal } from '../directory/snapshot.ts'
 import { Fault } from '../lib/fault.ts'
+import { type Soon, whenThere } from '../lib/soon.ts'
 import type { CallFacts } from '../protocols/protocol.ts'
 import { orBooksAway } from './books-away.ts'
 import type { Gateway } from './gateway.ts'
@@ -21,21 +22,31 @@ const idsMax = 5_000
  * Looks up the owners of the ids that the call refers to. Another user's id is answered exactly as an unknown one: by us,
  * with the same words, after the same one look-up. An item that nobody owns goes upstream, whose 400 is relayed.
  */
-export async function bind(call: Call, principal: Principal, gateway: Parts): Promise<Bound> {
-  const { accountId, contextTokens } = await lookUp(call.facts, principal, gateway)
-  return { accountId, contextTokens, offers: accountId === undefined ? call.offers : offersWith(accountId, call.offers) }
+export function bind({ facts, offers }: Pick<Call, 'facts' | 'offers'>, principal: Principal, gateway: Parts): Soon<Bound> {
+  return whenThere(lookUp(facts, principal, gateway), ({ accountId, contextTokens }) => ({
+    accountId,
+    contextTokens,
+    offers: accountId === undefined ? offers : offersWith(accountId, offers),
+  }))
 }
 
 type Parts = Pick<Gateway, 'owners' | 'clock' | 'settings'>
 type Referring = Pick<CallFacts, 'previousResponseId' | 'conversationId' | 'itemReferences' | 'fileIds'>
 
-/** The same, whoever may be asked. */
-export async function lookUp(facts: Referring, { user }: Principal, gateway: Parts): Promise<Omit<Bound, 'offers'>> {
+/** The same, whoever may be asked. At once when the call refers to nothing. */
+export function lookUp(facts: Referring, principal: Principal, gateway: Parts): Soon<Omit<Bound, 'offers'>> {
+  const { previousResponseId, conversationId, itemReferences, fileIds } = facts
+  const isFree = previousResponseId === undefined && conversationId === undefined && itemReferences.length + fileIds.length === 0
+  return isFree ? nothing : ownersOf(facts, principal, gateway)
+}
+
+const nothing: Omit<Bound, 'offers'> = { accountId: undefined, contextTokens: 0 }
+
+async function ownersOf(facts: Referring, { user }: Principal, gateway: Parts): Promise<Omit<Bound, 'offers'>> {
   const { previousResponseId, conversationId, itemReferences, fileIds } = facts
   const required = [previousResponseId, conversationId].filter(id => id !== undefined)
   const ids = [...new Set([...required, ...itemReferences, ...fileIds])]
   if (ids.length > idsMax) throw new Fault('too_many_ids', { values: { count: ids.length, most: idsMax } })
-  if (ids.length === 0) return { accountId: undefined, contextTokens: 0 }
 
   const found = await orBooksAway(() => gateway.owners.ownersOf(ids), gateway)
   const isMine = (id: string) => found.get(id)?.userId === user.id

@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock, Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
+import { type Soon, whenThere } from '../lib/soon.ts'
 import type { CallReading, Protocol, Telling } from '../protocols/protocol.ts'
+import type { CallReader } from '../protocols/read-in-worker.ts'
 import { comment } from '../protocols/sse.ts'
 import { type Body, readBody } from './body.ts'
 import { Frames } from './frames.ts'
@@ -57,7 +59,7 @@ export interface Client {
   readonly statusTold: number
   header(name: string): string | undefined
   /** What it asks, and what that says. Fails with the faults of SPEC 1.2 that concern bytes. */
-  read(parts: ReadParts): Promise<{ readonly body: Body; readonly reading: CallReading }>
+  read(parts: ReadParts): Soon<Asked>
   /** From now on a streaming client hears a comment after so much silence, what was before included. 0 ends the comments. */
   commentEvery(ms: number): void
   /** The upstream has begun to answer with a stream. */
@@ -74,6 +76,11 @@ export interface Client {
   refuse(fault: Fault, model: string): void
   /** Ends the connection at once. */
   cut(): void
+}
+
+export interface Asked {
+  readonly body: Body
+  readonly reading: CallReading
 }
 
 export type ReadParts = Pick<Gateway, 'settings' | 'bodies' | 'clock' | 'closing' | 'reader'>
@@ -134,14 +141,9 @@ export class HttpClient implements Client {
     return Array.isArray(value) ? value[0] : value
   }
 
-  async read({ settings, bodies: budget, clock, closing, reader }: ReadParts) {
-    const body = await readBody(this.request, { settings, budget, clock, closing })
-    try {
-      return { body, reading: await reader.read(body.bytes, this.protocol) }
-    } catch (error) {
-      body[Symbol.dispose]()
-      throw error
-    }
+  read({ settings, bodies: budget, clock, closing, reader }: ReadParts): Soon<Asked> {
+    const reading = readBody(this.request, { settings, budget, clock, closing })
+    return whenThere(reading, body => askedIn(body, this.protocol, reader))
   }
 
   commentEvery(ms: number): void {
@@ -284,5 +286,19 @@ export class HttpClient implements Client {
     this.commentEvery(0)
     this.#stalled?.[Symbol.dispose]()
     if (this.#heard !== 'all') this.#left.abort(new Fault('client_left'))
+  }
+}
+
+/** When nobody can tell what a body says, its room is given back. */
+function askedIn(body: Body, protocol: Protocol, reader: CallReader): Soon<Asked> {
+  const giveBack = (error: unknown): never => {
+    body[Symbol.dispose]()
+    throw error
+  }
+  try {
+    const reading = reader.read(body.bytes, protocol)
+    return reading instanceof Promise ? reading.then(read => ({ body, reading: read }), giveBack) : { body, reading }
+  } catch (error) {
+    return giveBack(error)
   }
 }

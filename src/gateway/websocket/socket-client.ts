@@ -6,7 +6,7 @@ import { errorMessage, messageOf, overSocket } from '../../protocols/openai-webs
 import type { CallReading } from '../../protocols/protocol.ts'
 import { typeOf } from '../../protocols/sse.ts'
 import type { Body } from '../body.ts'
-import type { Client } from '../client.ts'
+import type { Asked, Client } from '../client.ts'
 import { madeUpId } from '../client.ts'
 
 /** The client's end of a WebSocket, as one call sees it. */
@@ -85,7 +85,7 @@ export class SocketClient implements Client {
   }
 
   /** What it hands over is its reader's to dispose of. */
-  async read() {
+  read(): Asked {
     const { wrong, ...asked } = this.#parts.asked
     if (wrong !== undefined) throw wrong
     this.#isRead = true
