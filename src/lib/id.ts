@@ -11,6 +11,8 @@ let nextRandom = poolBytes
 const counterMax = 0xfff
 const counterStartMask = 0x7ff
 let lastMs = 0
+/** As an id begins with it. Many ids are made in a millisecond, and to write it in hexadecimal costs as much as all the rest. */
+let lastTime = timeText(lastMs)
 let counter = 0
 
 /**
@@ -27,15 +29,14 @@ export function newId(nowMs: number): string {
   const start = pool.readUInt16BE(nextRandom) & counterStartMask
   const random = poolText.slice((nextRandom + 2) * 2, (nextRandom + randomPerId) * 2)
   nextRandom += randomPerId
-  const timeMs = count(Math.floor(nowMs), start)
-  const time = timeMs.toString(16).padStart(12, '0')
-  const variant = variants[pool[nextRandom - 1]! & 0x3]!
-  const counted = counter.toString(16).padStart(3, '0')
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${counted}-${variant}${random.slice(0, 3)}-${random.slice(3, 15)}`
+  count(Math.floor(nowMs), start)
+  const counted = digits[counter >> 8]! + digits[(counter >> 4) & 0xf]! + digits[counter & 0xf]!
+  // Two bits of the digit are random, two say what kind of UUID it is.
+  const variant = digits[8 + (pool[nextRandom - 1]! & 0x3)]!
+  return `${lastTime}-7${counted}-${variant}${random.slice(0, 3)}-${random.slice(3, 15)}`
 }
 
-/** Two bits of the digit are random, two say what kind of UUID it is. */
-const variants = ['8', '9', 'a', 'b']
+const digits = '0123456789abcdef'
 
 /** When a UUIDv7 was made, in milliseconds since 1970; undefined for anything else. */
 export function timeOfId(id: string): number | undefined {
@@ -44,23 +45,27 @@ export function timeOfId(id: string): number | undefined {
 
 /** Sorts before every UUIDv7 that was made at that moment or later. */
 export function firstIdOf(atMs: number): string {
-  const time = Math.floor(atMs).toString(16).padStart(12, '0')
+  return timeText(Math.floor(atMs))
+}
+
+function timeText(ms: number): string {
+  const time = ms.toString(16).padStart(12, '0')
   return `${time.slice(0, 8)}-${time.slice(8)}`
 }
 
 /** A call's id is made within this of its beginning. */
 export const idSlackMs = 60_000
 
-/** The millisecond to write. When the count of one is used up, the next one is borrowed: order matters more than a thousandth. */
-function count(nowMs: number, start: number): number {
+/** Finds the millisecond to write. When the count of one is used up, the next one is borrowed: order matters more than a thousandth. */
+function count(nowMs: number, start: number): void {
   const isAgain = nowMs === lastMs || (nowMs < lastMs && lastMs - nowMs <= borrowedMsMax)
   if (isAgain && counter < counterMax) {
     counter += 1
-    return lastMs
+    return
   }
   lastMs = isAgain ? lastMs + 1 : nowMs
+  lastTime = timeText(lastMs)
   counter = start
-  return lastMs
 }
 
 /** A clock that was set back further than this is believed. */
