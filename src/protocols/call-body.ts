@@ -36,7 +36,7 @@ export function readObject(body: Buffer, wanted: Names): Omit<CallBody, 'model'>
 function spansOf({ members }: ObjectScan): Record<string, FieldSpan> | undefined {
   const fields: Record<string, FieldSpan> = {}
   for (const { name, valueStart, valueEnd } of members) {
-    if (name in fields) return undefined
+    if (fields[name] !== undefined) return undefined
     fields[name] = { valueStart, valueEnd }
   }
   return fields

@@ -27,40 +27,44 @@ const audioTokensPerByte = 1 / 100
  * a hundredth of its bytes. For text this is a bound, for the rest a rule. What hosted tools read while they run is not in it.
  */
 export function sizeOf(body: Fields, bodyBytes: number, inputName: 'input' | 'messages' | 'items' = 'input'): InputSize {
-  const sums: Sums = { payloadChars: 0, mediaTokens: 0, denseTokens: 0 }
-  const fileIds = new Set<string>()
-  const { [inputName]: input, ...rest } = body
-  walk(input, sums, id => fileIds.add(id))
-  walk(rest, sums, () => {})
+  const sums: Sums = { payloadChars: 0, mediaTokens: 0, denseTokens: 0, fileIds: new Set(), isInInput: true }
+  walk([body[inputName]], sums)
+  sums.isInInput = false
+  const others: unknown[] = []
+  visit(body, sums, others, inputName)
+  walk(others, sums)
   const tokens = Math.ceil((bodyBytes - sums.payloadChars) / 2 + sums.denseTokens) + sums.mediaTokens
-  return { tokens, mediaTokens: sums.mediaTokens, fileIds: [...fileIds] }
+  return { tokens, mediaTokens: sums.mediaTokens, fileIds: [...sums.fileIds] }
 }
 
 interface Sums {
   payloadChars: number
   mediaTokens: number
   denseTokens: number
+  readonly fileIds: Set<string>
+  /** Ids of files elsewhere only speak of them. */
+  isInInput: boolean
 }
 
-/** Visits every value without recursion: a body may be nested deeper than the stack is. */
-function walk(root: unknown, sums: Sums, takeFile: (id: string) => void): void {
-  const pending: unknown[] = [root]
+/** Visits all that is pending, and what is in it, without recursion: a body may be nested deeper than the stack is. */
+function walk(pending: unknown[], sums: Sums): void {
   while (pending.length > 0) {
     const value = pending.pop()
     if (typeof value === 'string') sums.denseTokens += tokensBeyondHalf(value)
     else if (Array.isArray(value)) for (const member of value) pending.push(member)
-    else if (isFields(value)) visit(value, sums, takeFile, pending)
+    else if (isFields(value)) visit(value, sums, pending)
   }
 }
 
-function visit(value: Fields, sums: Sums, takeFile: (id: string) => void, pending: unknown[]): void {
+/** `apart`: the member that is seen to apart from the others. */
+function visit(value: Fields, sums: Sums, pending: unknown[], apart?: string): void {
   // What an earlier search found and quoted: ids in it name files, but do not use them.
   if (value.type === 'file_search_call') return
   const payload = payloadOf(value, sums)
   for (const key in value) {
     const member = value[key]
-    if (key === 'file_id' && typeof member === 'string' && member.trim() !== '') takeFile(member)
-    if (key === 'annotations' || member === payload) continue
+    if (key === 'file_id' && sums.isInInput && typeof member === 'string' && member.trim() !== '') sums.fileIds.add(member)
+    if (key === 'annotations' || key === apart || member === payload) continue
     if (typeof member === 'string' || (typeof member === 'object' && member !== null)) pending.push(member)
   }
 }

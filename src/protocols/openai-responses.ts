@@ -155,13 +155,16 @@ export function readFacts(body: Buffer, wanted = wantedNames): CallReading {
   const { model, parsed, place } = read
   const { input } = parsed
   const size = sizeOf(parsed, body.length)
+  const items = Array.isArray(input) ? input : undefined
   const facts: CallFacts = {
     model,
     stream: parsed.stream === true,
     answers: 1,
     isCompaction: false,
     showsUsage: true,
-    ...place,
+    fields: place.fields,
+    insertAt: place.insertAt,
+    isEmptyObject: place.isEmptyObject,
     maxOutputTokens: ceilingOf(parsed.max_output_tokens),
     serviceTier: textOf(parsed.service_tier),
     background: parsed.background === true,
@@ -174,9 +177,9 @@ export function readFacts(body: Buffer, wanted = wantedNames): CallReading {
     cachesFor12h: isFields(parsed.prompt_cache_options) && parsed.prompt_cache_options.ttl === '12h',
     previousResponseId: textOf(parsed.previous_response_id),
     conversationId: textOf(isFields(parsed.conversation) ? parsed.conversation.id : parsed.conversation),
-    itemReferences: [...(Array.isArray(input) ? referencesIn(input) : []), ...containersIn(parsed.tools)],
+    itemReferences: items === undefined ? containersIn(parsed.tools) : [...referencesIn(items), ...containersIn(parsed.tools)],
     fileIds: withToolFiles(size.fileIds, parsed.tools),
-    toolOutputFault: textOf(parsed.previous_response_id) === undefined && Array.isArray(input) ? toolOutputFaultOf(input) : undefined,
+    toolOutputFault: textOf(parsed.previous_response_id) === undefined && items !== undefined ? toolOutputFaultOf(items) : undefined,
     inputTokensEstimate: size.tokens,
     mediaTokens: size.mediaTokens,
   }

@@ -73,6 +73,14 @@ test('strings that are long, or full of quotes and backslashes, end where they e
     expect(found(JSON.stringify({ a: text, model: text }))).toEqual([['model', JSON.stringify(text)]])
 })
 
+test('an escape is not taken for a name that is written like it', () => {
+  const bytes = Buffer.from(String.raw`{"a\n":1,"a\\n":2}`)
+  const members = scanObject(bytes, namesToFind([String.raw`a\n`]))?.members.map(({ valueStart }) =>
+    bytes.toString('utf8', valueStart, valueStart + 1),
+  )
+  expect(members).toEqual(['2'])
+})
+
 test('every member of every object is found where the parser finds it', () => {
   fc.assert(
     fc.property(

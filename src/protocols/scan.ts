@@ -25,8 +25,8 @@ export interface ScanLimits {
 /** Names to look for, made once by `namesToFind`. */
 export interface Names {
   readonly all: ReadonlySet<string>
-  /** By length in bytes: 1 when a name is that long. The last stands for all that are longer. */
-  readonly lengths: Uint8Array
+  /** By length in bytes. The last has all that are longer. */
+  readonly byLength: readonly (readonly string[])[]
 }
 
 /** Deeper nesting than any server accepts (serde_json stops at 128, Python at about 1,000), and no danger to our own parser. */
@@ -36,9 +36,9 @@ export const valuesMax = 4_000_000
 
 export function namesToFind(names: Iterable<string>): Names {
   const all = new Set(names)
-  const lengths = new Uint8Array(lengthsMax + 1)
-  for (const name of all) lengths[Math.min(Buffer.byteLength(name), lengthsMax)] = 1
-  return { all, lengths }
+  const byLength = Array.from({ length: lengthsMax + 1 }, (): string[] => [])
+  for (const name of all) byLength[Math.min(Buffer.byteLength(name), lengthsMax)]!.push(name)
+  return { all, byLength }
 }
 
 /**
@@ -183,14 +183,26 @@ function endOfNested(bytes: Buffer, at: number, counts: { values: number }): num
   return -1
 }
 
-/** Most keys are told apart by their length, before any string is made of them; but an escape makes a key look longer than it is. */
-function nameIfWanted(bytes: Buffer, start: number, end: number, { all, lengths }: Names): string | undefined {
+/** Most keys are known, or told apart by their length, before any string is made of them; but an escape makes a key look longer than it is. */
+function nameIfWanted(bytes: Buffer, start: number, end: number, { all, byLength }: Names): string | undefined {
+  const asLong = byLength[Math.min(end - start, lengthsMax)]!
+  for (const name of asLong) if (isWritten(name, bytes, start, end)) return name
   let hasEscape = false
   for (let i = start; i < end && !hasEscape; i++) hasEscape = bytes[i] === backslash
-  if (!hasEscape && lengths[Math.min(end - start, lengthsMax)] === 0) return undefined
+  if (!hasEscape && asLong.length === 0) return undefined
   const text = bytes.toString('utf8', start, end)
   const name = hasEscape ? unescaped(text) : text
   return name !== undefined && all.has(name) ? name : undefined
+}
+
+/** Whether these bytes are the name as it is, with nothing escaped. One that is as long in characters as in bytes is ASCII. */
+function isWritten(name: string, bytes: Buffer, start: number, end: number): boolean {
+  if (name.length !== end - start) return false
+  for (let i = 0; i < name.length; i++) {
+    const code = name.charCodeAt(i)
+    if (code !== bytes[start + i] || code === backslash) return false
+  }
+  return true
 }
 
 function unescaped(text: string): string | undefined {
