@@ -1,7 +1,7 @@
 import type { Group } from '../directory/entities.ts'
 import type { Principal, Snapshot } from '../directory/snapshot.ts'
 import { Fault } from '../lib/fault.ts'
-import { lacks, needsOf, upstreamModel } from '../upstreams/account.ts'
+import { lacks, type Needs, needsOf, needTheSame, upstreamModel } from '../upstreams/account.ts'
 import { Choosable, type Server } from '../upstreams/choosable.ts'
 import type { Call } from './read-call.ts'
 
@@ -23,18 +23,17 @@ type Asked = Pick<Call, 'facts' | 'protocol'>
 
 /** The groups that can serve it and have a price for it, in the key's order. Fails with why none can, or that none has a price. */
 export function offersFor(asked: Asked, { groups }: Principal, snapshot: Snapshot, atMs: number): Offer[] {
-  const model = asked.facts.model.slice(0, toldCharsMax)
   const reasons: string[] = []
   const offers: Offer[] = []
   for (const group of groups) {
     const offer = offerOf(group, asked, snapshot)
+    const priced = typeof offer === 'string' ? undefined : pricedOf(offer, snapshot, atMs)
     if (typeof offer === 'string') reasons.push(offer)
-    else offers.push(offer)
+    else if (priced !== undefined) offers.push(priced)
   }
-  if (offers.length === 0) throw new Fault('model_unserved', { values: { why: reasons.join('; ') || 'the key has no group' } })
-  const priced = offers.map(offer => pricedOf(offer, snapshot, atMs)).filter(offer => offer !== undefined)
-  if (priced.length === 0) throw new Fault('model_unpriced', { values: { model } })
-  return priced
+  if (offers.length > 0) return offers
+  if (reasons.length < groups.length) throw new Fault('model_unpriced', { values: { model: asked.facts.model.slice(0, toldCharsMax) } })
+  throw new Fault('model_unserved', { values: { why: reasons.join('; ') || 'the key has no group' } })
 }
 
 const toldCharsMax = 100
@@ -43,22 +42,50 @@ const rememberedMax = 1_000
 const rememberedCharsMax = 200
 
 /** By snapshot: a group may have a thousand accounts, and most calls ask for one of a few models. */
-const remembered = new WeakMap<Snapshot, Map<string, Offer | string>>()
+const remembered = new WeakMap<Snapshot, Remembered>()
 
 /** The offer, or why the group has none. */
 function offerOf(group: Group, asked: Asked, snapshot: Snapshot): Offer | string {
   const { facts, protocol } = asked
   if (facts.model.length > rememberedCharsMax) return makeOffer(group, asked, snapshot)
   let offers = remembered.get(snapshot)
-  if (offers === undefined) remembered.set(snapshot, (offers = new Map()))
-  const name = `${group.id} ${needsOf(facts, protocol)} ${facts.model}`
-  const found = offers.get(name)
-  // A group may have been read anew without its accounts: the offer is made for the one at hand.
-  if (found !== undefined && (typeof found === 'string' || found.group === group)) return found
-  const made = makeOffer(group, asked, snapshot)
-  if (offers.size >= rememberedMax) offers.clear()
-  offers.set(name, made)
-  return made
+  if (offers === undefined) remembered.set(snapshot, (offers = new Remembered()))
+  const needs = needsOf(facts, protocol)
+  const found = offers.find(group, facts.model, needs)
+  if (found !== undefined) return found
+  const offer = makeOffer(group, asked, snapshot)
+  offers.add({ group, needs, offer }, facts.model)
+  return offer
+}
+
+interface Made {
+  /** One may have been read anew without its accounts: an offer is made for the one at hand. */
+  readonly group: Group
+  readonly needs: Needs
+  readonly offer: Offer | string
+}
+
+/** Offers by model. One text of all that tells them apart would be made, and hashed, for each call. */
+class Remembered {
+  readonly #byModel = new Map<string, Made[]>()
+  #count = 0
+
+  find(group: Group, model: string, needs: Needs): Offer | string | undefined {
+    return this.#byModel.get(model)?.find(made => made.group === group && needTheSame(made.needs, needs))?.offer
+  }
+
+  add(made: Made, model: string): void {
+    if (this.#count >= rememberedMax) this.#forget()
+    this.#count += 1
+    const alike = this.#byModel.get(model)
+    if (alike === undefined) this.#byModel.set(model, [made])
+    else alike.push(made)
+  }
+
+  #forget(): void {
+    this.#byModel.clear()
+    this.#count = 0
+  }
 }
 
 function makeOffer(group: Group, { facts, protocol }: Asked, snapshot: Snapshot): Offer | string {

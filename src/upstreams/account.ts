@@ -36,14 +36,39 @@ export function lacks({ capabilities, proxy }: Account, facts: CallFacts, { name
   return undefined
 }
 
-/** All that `lacks` looks at in a call, as one text: two calls of the same text lack the same of every account. */
-export function needsOf(facts: CallFacts, { name }: Pick<Protocol, 'name'>): string {
-  const refers = (facts.previousResponseId ?? facts.conversationId) !== undefined
-  return `${name} ${refers} ${facts.background} ${facts.hasHostedTools} ${facts.serviceTier?.slice(0, needsCharsMax)}`
+/** All that `lacks` looks at in a call. */
+export interface Needs {
+  readonly protocol: string
+  readonly refers: boolean
+  readonly background: boolean
+  readonly hostedTools: boolean
+  readonly tier: string | undefined
+}
+
+export function needsOf(facts: CallFacts, { name }: Pick<Protocol, 'name'>): Needs {
+  return {
+    protocol: name,
+    refers: (facts.previousResponseId ?? facts.conversationId) !== undefined,
+    background: facts.background,
+    hostedTools: facts.hasHostedTools,
+    tier: facts.serviceTier?.slice(0, tierCharsMax),
+  }
+}
+
+/** Two calls with the same needs lack the same of every account. */
+export function needTheSame(one: Needs, other: Needs): boolean {
+  const { protocol, refers, background, hostedTools, tier } = one
+  return (
+    protocol === other.protocol &&
+    refers === other.refers &&
+    background === other.background &&
+    hostedTools === other.hostedTools &&
+    tier === other.tier
+  )
 }
 
 /** Far longer than the name of any tier, and than what is told of one. */
-const needsCharsMax = 40
+const tierCharsMax = 40
 
 /** By the protocol's name: what the account must be able to do. */
 const spoken: Readonly<Record<string, { readonly needs: keyof Capabilities; readonly says: string }>> = {
