@@ -19,6 +19,7 @@ export function addressOf(request: IncomingMessage, trustedProxies: BlockList | 
 
 /** Without the port that some proxies add, and without IPv6 around an IPv4 address. */
 function plain(address: string): string {
+  if (!address.includes(':')) return address
   const bare = /^\[(.+)\](?::\d+)?$/.exec(address)?.[1] ?? /^([\d.]+):\d+$/.exec(address)?.[1] ?? address
   return bare.replace(/^::ffff:(?=\d+\.)/i, '')
 }

@@ -25,13 +25,15 @@ export interface Route {
 const bases = ['/openai/v1', '/v1', '']
 
 /** Below the base. */
-const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
+const belowBase: readonly (readonly [string, Route])[] = [
   ...Object.values(posted).map(protocol => [protocol.path, { protocol, answers: { POST: handle } }] as const),
   ['/conversations', { protocol: responses, answers: { POST: createConversation } }],
   ['/credits', page(tellCredits)],
   ['/usage', page(tellUsage)],
   [modelsPath, page(tellModels)],
-])
+]
+
+const routes: ReadonlyMap<string, Route> = new Map(bases.flatMap(base => belowBase.map(([path, route]) => [base + path, route] as const)))
 
 /** Paths that end in a name or an id. */
 const families: readonly (readonly [RegExp, Route])[] = [
@@ -46,10 +48,14 @@ const families: readonly (readonly [RegExp, Route])[] = [
 
 /** Undefined for a path that is none of ours. */
 export function routeOf(path: string): Route | undefined {
+  return routes.get(path) ?? familyOf(path)
+}
+
+function familyOf(path: string): Route | undefined {
   const base = bases.find(one => path.startsWith(one) && path[one.length] === '/')
   if (base === undefined) return undefined
   const rest = path.slice(base.length)
-  return routes.get(rest) ?? families.find(([pattern]) => pattern.test(rest))?.[1]
+  return families.find(([pattern]) => pattern.test(rest))?.[1]
 }
 
 function kept(...methods: ('GET' | 'POST' | 'DELETE')[]): Route {

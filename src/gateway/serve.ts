@@ -9,7 +9,7 @@ import { addressOf } from './address.ts'
 import { type Client, HttpClient } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import { refuseRaw } from './raw-answer.ts'
-import { type Answer, routeOf } from './routes.ts'
+import { routeOf } from './routes.ts'
 import { openSockets, type Sockets } from './websocket/upgrade.ts'
 
 /** Everything that this port serves besides calls. */
@@ -76,7 +76,7 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     const client = newClient(request, response, route?.protocol ?? responses, gateway)
     const answer = route?.answers[request.method ?? '']
     if (answer === undefined) return misdirected(client, path, route !== undefined, gateway)
-    underWay.track(handleSurely(answer, client, path, gateway))
+    underWay.track(answer(client, path, gateway).catch(error => mishandled(error, client, gateway)))
   }
 
   const receive = surely(take, gateway)
@@ -149,14 +149,10 @@ function pathOf({ url = '/' }: IncomingMessage): string {
 }
 
 /** Handling never rejects; if it does, that is our mistake, and the client hears of it. */
-async function handleSurely(answer: Answer, client: Client, path: string, gateway: Gateway): Promise<void> {
-  try {
-    await answer(client, path, gateway)
-  } catch (error) {
-    gateway.log.error({ call: client.id, err: error }, 'a call could not be handled')
-    gateway.metrics.unauthenticated.inc({ fault: 'unforeseen' })
-    client.refuse(Fault.from(error), '')
-  }
+function mishandled(error: unknown, client: Client, gateway: Gateway): void {
+  gateway.log.error({ call: client.id, err: error }, 'a call could not be handled')
+  gateway.metrics.unauthenticated.inc({ fault: 'unforeseen' })
+  client.refuse(Fault.from(error), '')
 }
 
 /** In the middle of an answer a second one would be read as a part of it; one that was said whole may still leave. */
