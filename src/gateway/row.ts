@@ -45,7 +45,7 @@ export function rowOf(receipt: Receipt, { status, ended, fault }: Ending, { cloc
 /** Counts a call that has ended, and writes its one log line: what to search for. Everything else is on its row. */
 export function tell(row: CallRow, email: string | undefined, { metrics, log }: Pick<Gateway, 'metrics' | 'log'>): void {
   const { id, keyId, groupId, accountId, status, ended, fault, attempts, usage, cost, basis, durationMs, repaired } = row
-  const line = {
+  log.call({
     call: id,
     user: email ?? row.userId,
     key: keyId,
@@ -55,7 +55,7 @@ export function tell(row: CallRow, email: string | undefined, { metrics, log }: 
     stream: row.stream,
     inputTokens: usage.inputTokens,
     outputTokens: usage.outputTokens,
-    repaired: repaired ?? undefined, // Rarely: pino leaves it out.
+    repaired: repaired ?? undefined, // Rarely: it is left out.
     status,
     ended,
     fault,
@@ -63,8 +63,7 @@ export function tell(row: CallRow, email: string | undefined, { metrics, log }: 
     cost: formatUsd(cost),
     basis,
     durationMs,
-  }
-  log.info(line, 'call')
+  })
   metrics.calls.inc({ ended, fault: fault ?? '' })
   metrics.durationSeconds.observe(durationMs / 1000)
   metrics.lineSeconds.observe(row.lineMs / 1000)

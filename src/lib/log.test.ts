@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { openLog } from './log.ts'
 
 class EngineAway extends Error {
@@ -29,4 +29,22 @@ test('what looks like a secret is cut out of messages and stacks', () => {
   const { err } = written(new Error('the upstream said: bad key sk-proj-abcdefgh12345'))
   expect(JSON.stringify(err)).not.toContain('abcdefgh12345')
   expect(err.message).toContain('[secret]')
+})
+
+describe('the line of a call', () => {
+  const fields = { call: 'c1', user: 'some "one"\\\n', group: null, account: undefined, stream: false, inputTokens: 12, cost: '0.000123' }
+
+  test('is what any other line with these fields would be, to the byte', () => {
+    const lines: string[] = []
+    const log = openLog('info', { write: line => void lines.push(line.replace(/"time":"[^"]+"/, '"time":""')) })
+    log.info(fields, 'call')
+    log.call(fields)
+    expect(lines[1]).toBe(lines[0])
+  })
+
+  test('is not written where only warnings are wanted', () => {
+    const lines: string[] = []
+    openLog('warn', { write: line => void lines.push(line) }).call(fields)
+    expect(lines).toEqual([])
+  })
 })

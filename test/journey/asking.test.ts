@@ -265,7 +265,7 @@ test('calls of known keys have a row whose id is their x-request-id; those of no
 test('no key is ever logged, least of all one in a query', async () => {
   const lines: unknown[] = []
   const write = (...said: unknown[]) => void lines.push(...said)
-  await using world = await openWorld({ log: { debug: write, info: write, warn: write, error: write, fatal: write } })
+  await using world = await openWorld({ log: { debug: write, info: write, warn: write, error: write, fatal: write, call: write } })
   await send(world, { path: `/v1/responses?key=${world.key}` })
   await send(world, { path: `/v1/nothing?api_key=${world.key}` })
   await send(world)

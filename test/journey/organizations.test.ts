@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { seal } from '../../sim/seal.ts'
 import { calm } from '../../src/coordination/coordinator.ts'
-import { type Log, silentLog } from '../../src/lib/log.ts'
+import { type CallFields, type Log, silentLog } from '../../src/lib/log.ts'
 import { resting } from '../../src/upstreams/rest.ts'
 import { type Asked, send } from '../client.ts'
 import { inPoolLine, openWorld, until, type World, type WorldOptions } from '../world.ts'
@@ -66,8 +66,8 @@ test('an organisation that is only full is waited for', async () => {
 })
 
 test('when nobody there can be used, it goes elsewhere and is repaired once: stripped, told, and asked of the same account again', async () => {
-  const lines: Record<string, unknown>[] = []
-  const log: Log = Object.assign(Object.create(silentLog), { info: (line: Record<string, unknown>) => void lines.push(line) })
+  const lines: CallFields[] = []
+  const log: Log = Object.assign(Object.create(silentLog), { call: (line: CallFields) => void lines.push(line) })
   await using world = await openThree({ log })
   await rest(world, 0, 1)
   const answer = await send(world, inSession(thought('red'), user, thought('red'), user))
