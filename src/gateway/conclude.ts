@@ -11,7 +11,12 @@ import { expectedOf } from './uncollected.ts'
 type Parts = Parameters<typeof settle>[3] & Pick<Gateway, 'background'>
 
 /** Settles what is over; what goes on upstream is left to whoever asks for it until it is. Durable when it resolves. */
-export async function conclude(outcome: Outcome, admission: Admission, how: 'heard' | 'client_left', gateway: Parts): Promise<void> {
+export function conclude(outcome: Outcome, admission: Admission, how: 'heard' | 'client_left', gateway: Parts): Promise<void> {
+  const isOver = !admission.call.facts.background
+  return isOver ? settle(outcome, admission, how, gateway) : concludeInBackground(outcome, admission, how, gateway)
+}
+
+async function concludeInBackground(outcome: Outcome, admission: Admission, how: 'heard' | 'client_left', gateway: Parts): Promise<void> {
   const { receipt } = admission
   const { facts, reply } = outcome
   if (receipt.isPending && facts === undefined) return gateway.background.watch(receipt.id)

@@ -1,11 +1,13 @@
+import type { Meter } from '../coordination/coordinator.ts'
 import type { NewOwner } from '../directory/owners.ts'
 import { newId } from '../lib/id.ts'
 import type { AnswerFacts, CallFacts } from '../protocols/protocol.ts'
 import type { Server } from '../upstreams/choosable.ts'
+import type { CallRow } from '../usage/record.ts'
 import type { Admission } from './admit.ts'
 import { beside } from './beside.ts'
 import type { CallEnd } from './books.ts'
-import { usageOf } from './estimate.ts'
+import { type Used, usageOf } from './estimate.ts'
 import type { Reply } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { metersOfAccount } from './meters.ts'
@@ -27,28 +29,49 @@ export async function settle(
   how: 'heard' | 'client_left',
   gateway: Parts,
 ): Promise<void> {
-  const end = await callEnd(outcome, admission, how, gateway)
+  const { receipt } = admission
+  const isAnswered = outcome !== undefined && outcome.reply.beginning.kind !== 'refusal'
+  if (isAnswered) {
+    const used = usageOf(outcome, admission, how, gateway)
+    price(outcome, admission, used instanceof Promise ? await used : used, gateway)
+  }
+  const row = rowOf(receipt, endingOf(outcome, how, receipt), gateway)
+  const end = isAnswered ? chargeOf(outcome, admission, row, gateway) : releaseOf(admission, row)
   admission.handOver() // Only now: until then the hold is released if anything goes wrong.
-  if (end.row !== undefined) tell(end.row, admission.receipt.principal?.user.email, gateway)
+  tell(row, receipt.principal?.user.email, gateway)
   await gateway.books.end(end)
-  if (outcome !== undefined) await correctRates(admission, outcome, gateway)
+  const corrections = outcome === undefined ? [] : correctionsOf(admission, outcome)
+  if (corrections.length > 0) await beside('correcting rates', gateway.log, () => gateway.coordinator.correct(corrections))
 }
 
-async function callEnd(outcome: Outcome | undefined, admission: Admission, how: 'heard' | 'client_left', gateway: Parts): Promise<CallEnd> {
-  const { receipt, hold } = admission
-  const ending = endingOf(outcome, how, receipt)
-  const end = { callId: receipt.id, funds: hold.funds, call: hold.call, attempts: receipt.attempts }
-  if (outcome === undefined || outcome.reply.beginning.kind === 'refusal') return { ...end, row: rowOf(receipt, ending, gateway) }
-  await price(outcome, admission, how, gateway)
-  const atMs = gateway.clock.nowMs()
-  const { inputTokens, outputTokens } = receipt.usage
-  return {
-    ...end,
-    charge: { cost: receipt.cost, entryId: newId(atMs), atMs },
-    row: rowOf(receipt, ending, gateway),
-    owners: ownersOf(outcome.facts, outcome.reply, admission, { contextTokens: inputTokens + outputTokens, atMs }),
-    ...(receipt.isPending && { endsPending: true }),
+/** Puts on the receipt what was used, by whom, at which price, and how that is known. */
+function price(outcome: Outcome, admission: Admission, { usage, basis }: Used, gateway: Parts): void {
+  const { receipt, offer } = admission
+  const { server, attempt } = outcome.reply
+  const served = {
+    facts: outcome.facts ?? outcome.told,
+    usage,
+    model: server.model,
+    tier: tierAsked(admission, server.account.defaultTier),
+    multiplier: offer.group.multiplier,
+    isUnpricedFree: offer.group.unpriced === 'free',
+    atMs: receipt.beganAtMs,
   }
+  const { servedModel, tier, priceId, cost } = priceOf(served, gateway)
+  receipt.accountId = server.account.id
+  receipt.usage = usage
+  receipt.basis = basis
+  receipt.servedModel = servedModel
+  receipt.tier = tier
+  receipt.priceId = priceId
+  receipt.cost = cost
+  receipt.uncollectedWhy = whyBeyondHold(expectedOf(admission), usage)
+  receipt.upstreamRequestId = attempt.upstreamRequestId ?? null
+}
+
+export function tierAsked({ call }: Admission, defaultTier: string): string {
+  const asked = call.facts.serviceTier
+  return asked === undefined || asked === 'auto' ? defaultTier : asked
 }
 
 function endingOf(outcome: Outcome | undefined, how: 'heard' | 'client_left', { attempts }: Receipt): Ending {
@@ -66,23 +89,20 @@ function endedOf({ facts, error }: Outcome): Ending['ended'] {
   return status === 'incomplete' || status === 'failed' || status === 'cancelled' ? status : 'completed'
 }
 
-/** Puts on the receipt what was used, by whom, at which price, and how that is known. */
-async function price(outcome: Outcome, admission: Admission, how: 'heard' | 'client_left', gateway: Parts): Promise<void> {
-  const { receipt } = admission
-  const { server, attempt } = outcome.reply
-  const { multiplier, unpriced } = admission.offer.group
-  const { usage, basis } = await usageOf(outcome, admission, how, gateway)
-  const tier = tierAsked(admission, server.account.defaultTier)
-  const of = { multiplier, isUnpricedFree: unpriced === 'free', atMs: receipt.beganAtMs }
-  const priced = priceOf({ facts: outcome.facts ?? outcome.told, usage, model: server.model, tier, ...of }, gateway)
-  Object.assign(receipt, { accountId: server.account.id, usage, basis, ...priced })
-  receipt.uncollectedWhy = whyBeyondHold(expectedOf(admission), usage)
-  receipt.upstreamRequestId = attempt.upstreamRequestId ?? null
-}
-
-export function tierAsked({ call }: Admission, defaultTier: string): string {
-  const asked = call.facts.serviceTier
-  return asked === undefined || asked === 'auto' ? defaultTier : asked
+function chargeOf({ facts, reply }: Outcome, admission: Admission, row: CallRow, { clock }: Parts): CallEnd {
+  const { receipt, hold } = admission
+  const { inputTokens, outputTokens } = receipt.usage
+  const atMs = clock.nowMs()
+  return {
+    callId: receipt.id,
+    funds: hold.funds,
+    call: hold.call,
+    charge: { cost: receipt.cost, entryId: newId(atMs), atMs },
+    row,
+    attempts: receipt.attempts,
+    owners: ownersOf(facts, reply, admission, { contextTokens: inputTokens + outputTokens, atMs }),
+    endsPending: receipt.isPending,
+  }
 }
 
 /** An answer has no more items worth remembering than this. */
@@ -125,14 +145,18 @@ export function modelToTell(server: Server, { model }: CallFacts): string | null
   return server.model === model ? null : model.slice(0, keptCharsMax)
 }
 
+function releaseOf({ receipt, hold }: Admission, row: CallRow): CallEnd {
+  return { callId: receipt.id, funds: hold.funds, call: hold.call, row, attempts: receipt.attempts }
+}
+
 /** Rates were spent on an estimate of the input; now it is known what was used. */
-async function correctRates({ call, hold, receipt }: Admission, { reply }: Outcome, { coordinator, log }: Parts): Promise<void> {
-  const { account } = reply.server
-  const { usage } = receipt
-  const ofAccount = metersOfAccount(account, call.inputTokens)
-  const meters = [...hold.meters, ...ofAccount].filter(({ name }) => name.endsWith(':tokens'))
-  if (meters.length === 0) return
-  const used = usage.inputTokens + usage.outputTokens
-  const corrections = meters.map(meter => ({ ...meter, amount: used - meter.amount }))
-  await beside('correcting rates', log, () => coordinator.correct(corrections))
+function correctionsOf({ call, hold, receipt }: Admission, { reply }: Outcome): Meter[] {
+  const used = receipt.usage.inputTokens + receipt.usage.outputTokens
+  const corrections: Meter[] = []
+  for (const meters of [hold.meters, metersOfAccount(reply.server.account, call.inputTokens)]) {
+    for (const meter of meters) {
+      if (meter.name.endsWith(':tokens')) corrections.push({ ...meter, amount: used - meter.amount })
+    }
+  }
+  return corrections
 }
