@@ -1,4 +1,5 @@
 import { Fault } from '../lib/fault.ts'
+import { Scope } from '../lib/scope.ts'
 import { admit } from './admit.ts'
 import { authenticate } from './authenticate.ts'
 import { bind } from './bind.ts'
@@ -18,21 +19,26 @@ import { rowOf, tell } from './row.ts'
  */
 export async function handle(client: Client, path: string, gateway: Gateway): Promise<void> {
   const receipt = newReceipt(client, path, gateway.clock)
+  const taken = new Scope() // Gives back what the call takes, the last first: `await using`, without the 3 µs that it costs every call.
   try {
-    const principal = await authenticate(client, receipt, gateway)
-    gateway.brake.check(principal.key.id)
-    using call = await readCall(client, principal, receipt, gateway)
-    if (call.facts.stream) client.commentEvery(gateway.settings.waitingCommentMs)
-    const bound = await bind(call, principal, gateway)
-    await using admission = await admit({ principal, call, bound, receipt }, client, gateway) // the user's slot, then the hold
-    await using reply = await forward(admission, client, gateway) // attempts, each in its account's slot
-    call.body.lend() // Nobody else will be asked: an answer may take minutes, and its body is hardly needed for it.
-    const outcome = await relay(reply, admission, client, gateway) // all but the last bytes; the account's slot is back
     try {
-      await conclude(outcome, admission, 'heard', gateway) // durable
-      learn(outcome, principal.key.id, gateway)
+      const principal = await authenticate(client, receipt, gateway)
+      gateway.brake.check(principal.key.id)
+      const call = taken.use(await readCall(client, principal, receipt, gateway))
+      if (call.facts.stream) client.commentEvery(gateway.settings.waitingCommentMs)
+      const bound = await bind(call, principal, gateway)
+      const admission = taken.use(await admit({ principal, call, bound, receipt }, client, gateway)) // the user's slot, then the hold
+      const reply = taken.use(await forward(admission, client, gateway)) // attempts, each in its account's slot
+      call.body.lend() // Nobody else will be asked: an answer may take minutes, and its body is hardly needed for it.
+      const outcome = await relay(reply, admission, client, gateway) // all but the last bytes; the account's slot is back
+      try {
+        await conclude(outcome, admission, 'heard', gateway) // durable
+        learn(outcome, principal.key.id, gateway)
+      } finally {
+        finish(outcome, call, client) // A failure in our books never spoils an answer already given.
+      }
     } finally {
-      finish(outcome, call, client) // A failure in our books never spoils an answer already given.
+      await taken[Symbol.asyncDispose]()
     }
   } catch (error) {
     refuse(Fault.from(error), { client, receipt, gateway })

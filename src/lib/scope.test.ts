@@ -4,12 +4,14 @@ import { Scope } from './scope.ts'
 test('what was opened last is undone first, once', async () => {
   const undone: string[] = []
   const thing = { [Symbol.asyncDispose]: async () => void undone.push('thing') }
+  const soon = { [Symbol.dispose]: () => void undone.push('at once') }
   const scope = new Scope()
   expect(scope.use(thing)).toBe(thing)
+  expect(scope.use(soon)).toBe(soon)
   scope.defer(async () => void undone.push('deferred'))
   await scope[Symbol.asyncDispose]()
   await scope[Symbol.asyncDispose]()
-  expect(undone).toEqual(['deferred', 'thing'])
+  expect(undone).toEqual(['deferred', 'at once', 'thing'])
 })
 
 test('one that fails keeps nothing from being undone; the first failure is told', async () => {
