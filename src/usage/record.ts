@@ -103,24 +103,25 @@ export { noUsage } from '../ledger/price.ts'
  * that say the gateway died, or that the call still runs: the truth has come after all.
  */
 export function callSteps(row: CallRow, attempts: readonly AttemptRow[]): readonly Step[] {
-  return [{ statement: insertCall, values: valuesOf(row) }, ...attempts.map(attemptStep)]
+  const values = valuesOf(row)
+  // Rows of an older version, out of its journal, have no such field.
+  values.push(row.uncollectedWhy ?? null)
+  return withAttempts({ statement: insertCall, values }, attempts)
 }
 
 /** The same for a call whose whole cost was taken out of the hold that its row names, so that nothing is to be read. */
 export function paidCallSteps(row: CallRow, attempts: readonly AttemptRow[]): readonly Step[] {
-  return [{ statement: insertPaidCall, values: valuesOf(row).slice(0, callColumns.length) }, ...attempts.map(attemptStep)]
+  return withAttempts({ statement: insertPaidCall, values: valuesOf(row) }, attempts)
 }
 
-function attemptStep(attempt: AttemptRow): Step {
-  const { callId, number, accountId, model, beganAtMs, status, fault, firstEventMs, durationMs, upstreamRequestId, answered } = attempt
-  const firstEvent = firstEventMs === null ? null : Math.round(firstEventMs)
-  const until = [callId, number, accountId, model, beganAtMs, status, fault, firstEvent]
-  const values = [...until, Math.round(durationMs), upstreamRequestId, answered ? 1 : 0]
-  return { statement: insertAttempt, values }
+function withAttempts(call: Step, attempts: readonly AttemptRow[]): readonly Step[] {
+  const steps = [call]
+  for (const attempt of attempts) steps.push({ statement: insertAttempt, values: valuesOfAttempt(attempt) })
+  return steps
 }
 
-/** In the order of `callColumns`, and why something may be uncollected. One flat array: putting it together from parts takes as long as a statement. */
-function valuesOf(row: CallRow): readonly Value[] {
+/** In the order of `callColumns`. One flat array: putting it together from parts takes as long as a statement. */
+function valuesOf(row: CallRow): Value[] {
   const { usage } = row
   return [
     row.id,
@@ -159,8 +160,22 @@ function valuesOf(row: CallRow): readonly Value[] {
     row.repaired,
     row.upstreamRequestId,
     row.beganAtMs,
-    // Rows of an older version, out of its journal, have no such field.
-    row.uncollectedWhy ?? null,
+  ]
+}
+
+function valuesOfAttempt(attempt: AttemptRow): readonly Value[] {
+  return [
+    attempt.callId,
+    attempt.number,
+    attempt.accountId,
+    attempt.model,
+    attempt.beganAtMs,
+    attempt.status,
+    attempt.fault,
+    attempt.firstEventMs === null ? null : Math.round(attempt.firstEventMs),
+    Math.round(attempt.durationMs),
+    attempt.upstreamRequestId,
+    attempt.answered ? 1 : 0,
   ]
 }
 
