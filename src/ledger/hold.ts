@@ -1,5 +1,5 @@
 import { callMost, divideUp } from './money.ts'
-import { dearestInput, type Multiplier, type PriceVersion, perMillion } from './price.ts'
+import { dearestInput, type Multiplier, type PriceVersion, perMillion, perMillionTimes } from './price.ts'
 
 /** What is known of a call before it is sent. */
 export interface HoldQuestion {
@@ -55,8 +55,8 @@ export function sizeHold(question: HoldQuestion): HoldSize {
  */
 export function outputCeilingFor(granted: bigint, size: HoldSize): number | undefined {
   if (granted >= size.want) return undefined
-  const { units, scale } = size.multiplier
-  const exact = granted * perMillion * 10n ** BigInt(scale)
+  const { units } = size.multiplier
+  const exact = granted * perMillionTimes(size.multiplier)
   let most = BigInt(ceilingOf(size))
   for (const price of size.prices) {
     const perToken = price.output * units * BigInt(answersOf(size))
@@ -79,7 +79,8 @@ export type HostedTool = 'webSearch' | 'fileSearch'
  */
 export function toolCallCost({ inputTokens, prices, multiplier, cachesFor12h }: HoldQuestion, tool: HostedTool): bigint {
   const costs = prices.map(price => (price[tool] ?? 0n) * perMillion + BigInt(inputTokens) * dearestInput(price, cachesFor12h))
-  return scaled(dearestOf(costs), multiplier)
+  const dearest = costs.reduce((most, cost) => (cost > most ? cost : most), 0n)
+  return scaled(dearest, multiplier)
 }
 
 /** The most output tokens that each answer can have: what the client said, else what the price book or the limits say. */
@@ -89,16 +90,18 @@ export function ceilingOf({ ceiling, prices, limits = holdLimits }: Pick<HoldQue
 }
 
 function dearestCost({ inputTokens, prices, multiplier, cachesFor12h }: HoldQuestion, outputTokens: number): bigint {
-  const costs = prices.map(price => BigInt(inputTokens) * dearestInput(price, cachesFor12h) + BigInt(outputTokens) * price.output)
-  return scaled(dearestOf(costs), multiplier)
-}
-
-function dearestOf(costs: readonly bigint[]): bigint {
-  return costs.reduce((most, cost) => (cost > most ? cost : most), 0n)
+  const input = BigInt(inputTokens)
+  const output = BigInt(outputTokens)
+  let dearest = 0n
+  for (const price of prices) {
+    const cost = input * dearestInput(price, cachesFor12h) + output * price.output
+    if (cost > dearest) dearest = cost
+  }
+  return scaled(dearest, multiplier)
 }
 
 /** From nano-dollars × 10⁶ to nano-dollars, and no more than a call can be charged: a client may name any ceiling. */
-function scaled(cost: bigint, { units, scale }: Multiplier): bigint {
-  const nanos = divideUp(cost * units, perMillion * 10n ** BigInt(scale))
+function scaled(cost: bigint, multiplier: Multiplier): bigint {
+  const nanos = divideUp(cost * multiplier.units, perMillionTimes(multiplier))
   return nanos < callMost ? nanos : callMost
 }

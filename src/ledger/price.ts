@@ -169,8 +169,11 @@ function openStanding(versions: readonly PriceVersion[]): Standing {
     resolve,
     find,
     dearest(model, tiers, contextTokens) {
-      const found = [...tiers, 'default'].map(tier => find(model, tier, contextTokens)).filter(line => line !== undefined)
-      const asked = found.map(({ id }) => id).join(' ')
+      const usual = find(model, 'default', contextTokens)
+      // What most calls come to, and what is remembered of it is found without putting names together.
+      const isUsual = usual !== undefined && tiers.every(tier => find(model, tier, contextTokens) === usual)
+      const found = isUsual ? [usual] : [...tiers.map(tier => find(model, tier, contextTokens)), usual].filter(line => line !== undefined)
+      const asked = isUsual ? usual.id : found.map(({ id }) => id).join(' ')
       const known = dearests.get(asked)
       if (known !== undefined) return known
       const lines = [...new Set(found.flatMap(line => bandsTo(line, byTier.get(line.model)!.get(line.tier)!)))]
@@ -214,7 +217,7 @@ export function withoutDate(model: string): string | undefined {
 
 /** Whether the line is of the tier that was served, and not the default one in its place. */
 export function hasTier(line: PriceVersion, served: string): boolean {
-  return tiersLike(served).slice(0, -1).includes(line.tier)
+  return line.tier === served || tiersLike(served).slice(0, -1).includes(line.tier)
 }
 
 /**
@@ -224,7 +227,7 @@ export function hasTier(line: PriceVersion, served: string): boolean {
  * is billed at its own rate *instead of* the input rate. Reasoning is output. A tool without a price is free. Never more than `callMost`.
  */
 export function costOf(usage: Usage, price: PriceVersion, multiplier: Multiplier): bigint {
-  const cost = divideHalfUp(exactCost(usage, price) * multiplier.units, perMillion * 10n ** BigInt(multiplier.scale))
+  const cost = divideHalfUp(exactCost(usage, price) * multiplier.units, perMillionTimes(multiplier))
   return cost < callMost ? cost : callMost
 }
 
@@ -233,11 +236,23 @@ export function costOf(usage: Usage, price: PriceVersion, multiplier: Multiplier
  * unless the client asked for twelve hours.
  */
 export function dearestInput({ input, cached, cacheWrite, cacheWrite12h }: PriceVersion, cachesFor12h = false): bigint {
-  return [cached, cacheWrite, cachesFor12h ? cacheWrite12h : 0n].reduce((most, rate) => (rate > most ? rate : most), input)
+  let most = input
+  if (cached > most) most = cached
+  if (cacheWrite > most) most = cacheWrite
+  if (cachesFor12h && cacheWrite12h > most) most = cacheWrite12h
+  return most
 }
 
 /** Rates are per this many tokens. */
 export const perMillion = 1_000_000n
+
+const perMillionByScale: bigint[] = []
+
+/** What an exact cost times the multiplier's units is to be divided by. Every call asks it some times, and to raise to a power takes long. */
+export function perMillionTimes({ scale }: Pick<Multiplier, 'scale'>): bigint {
+  perMillionByScale[scale] ??= perMillion * 10n ** BigInt(scale)
+  return perMillionByScale[scale]
+}
 
 /** In nano-dollars × 10⁶, so that nothing is rounded yet. */
 function exactCost(usage: Usage, price: PriceVersion): bigint {
