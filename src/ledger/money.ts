@@ -41,11 +41,10 @@ export function parseUsd(text: string): bigint {
 export function formatUsd(nanos: bigint): string {
   const sign = nanos < 0n ? '-' : ''
   const size = nanos < 0n ? -nanos : nanos
-  const fraction = (size % nanosPerDollar)
-    .toString()
-    .padStart(9, '0')
-    .replace(/0{1,7}$/, '')
-  return `${sign}${size / nanosPerDollar}.${fraction}`
+  const decimals = (size % nanosPerDollar).toString().padStart(9, '0')
+  let kept = decimals.length
+  while (kept > 2 && decimals[kept - 1] === '0') kept -= 1
+  return `${sign}${size / nanosPerDollar}.${decimals.slice(0, kept)}`
 }
 
 export function formatDecimal({ units, scale }: Decimal): string {
