@@ -1,4 +1,4 @@
-import type { Database, Row, Step } from '../storage/database.ts'
+import { type Database, type Row, type Step, statement } from '../storage/database.ts'
 import { text, textOrNull, whole } from './cells.ts'
 import { readMany } from './pages.ts'
 import { step } from './steps.ts'
@@ -33,7 +33,7 @@ export interface Owners {
  * that nobody ever can. Told again by the same one, its context is what it is now. For the settle's commit.
  */
 export function ownerSteps({ id, kind, userId, accountId, contextTokens, atMs, model = null }: NewOwner): Step[] {
-  return [step(insertOwner, [id, kind, userId, accountId, contextTokens, atMs, model])]
+  return [{ statement: insertOwner, values: [id, kind, userId, accountId, contextTokens, atMs, model] }]
 }
 
 /** Reads owners from the books, each time: were found ones remembered, time would tell a foreign id from an unknown one. */
@@ -65,9 +65,9 @@ function ownerIn(row: Row): Owner {
   }
 }
 
-const insertOwner = `insert into owners (id, kind, user_id, account_id, context_tokens, created_at, model)
+const insertOwner = statement(`insert into owners (id, kind, user_id, account_id, context_tokens, created_at, model)
   values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do update set context_tokens = excluded.context_tokens
-  where owners.user_id = excluded.user_id and owners.account_id = excluded.account_id`
+  where owners.user_id = excluded.user_id and owners.account_id = excluded.account_id`)
 
 const lengthenContext = 'update owners set context_tokens = context_tokens + $2 where id = $1'
 

@@ -105,8 +105,8 @@ function chargeOf({ facts, reply }: Outcome, admission: Admission, row: CallRow,
   }
 }
 
-/** An answer has no more items worth remembering than this. */
-const itemsMax = 200
+/** An answer has no more items or containers worth remembering than this, each. */
+const idsMax = 200
 
 /** Of the response, its conversation and its items: whoever asks for one of them later must be who made it. */
 export function ownersOf(
@@ -119,25 +119,24 @@ export function ownersOf(
   // One in the background is kept for a while whatever was asked: else nobody could fetch it.
   const isKept = call.facts.store || call.facts.background
   if (facts === undefined || !account.capabilities.stateful) return []
-  const owner = { userId: principal.user.id, accountId: account.id, atMs }
-  if (facts.responseId === null || !isKept) return containersIn(facts, owner)
-  const model = modelToTell(server, call.facts)
-  return madeIn(facts, { ...owner, contextTokens, model })
+  const owner = { userId: principal.user.id, accountId: account.id, contextTokens, atMs, model: modelToTell(server, call.facts) }
+  if (facts.responseId !== null && isKept) return madeIn(facts, owner)
+  return facts.containerIds.slice(0, idsMax).map(id => withoutContext(id, 'container', owner))
 }
 
 /** What an answer made, each with its owner. */
 export function madeIn(facts: AnswerFacts, owner: Omit<NewOwner, 'id' | 'kind'>): NewOwner[] {
-  const { responseId, conversationId, itemIds } = facts
-  return [
-    ...(responseId === null ? [] : [{ ...owner, id: responseId, kind: 'response' }]),
-    ...(conversationId === null ? [] : [{ ...owner, id: conversationId, kind: 'conversation', model: null }]),
-    ...itemIds.slice(0, itemsMax).map(id => ({ ...owner, id, kind: 'item', contextTokens: 0, model: null })),
-    ...containersIn(facts, owner),
-  ]
+  const { responseId, conversationId, itemIds, containerIds } = facts
+  const made: NewOwner[] = []
+  if (responseId !== null) made.push({ ...owner, id: responseId, kind: 'response' })
+  if (conversationId !== null) made.push({ ...owner, id: conversationId, kind: 'conversation', model: null })
+  for (const id of itemIds.slice(0, idsMax)) made.push(withoutContext(id, 'item', owner))
+  for (const id of containerIds.slice(0, idsMax)) made.push(withoutContext(id, 'container', owner))
+  return made
 }
 
-function containersIn({ containerIds }: AnswerFacts, owner: Pick<NewOwner, 'userId' | 'accountId' | 'atMs'>): NewOwner[] {
-  return containerIds.slice(0, itemsMax).map(id => ({ ...owner, id, kind: 'container', contextTokens: 0, model: null }))
+function withoutContext(id: string, kind: string, { userId, accountId, atMs }: Pick<NewOwner, 'userId' | 'accountId' | 'atMs'>): NewOwner {
+  return { id, kind, userId, accountId, contextTokens: 0, atMs, model: null }
 }
 
 /** What the client calls the model, where its upstream was told another name: so it is told again by that. */
