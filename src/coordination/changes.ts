@@ -20,6 +20,8 @@ export class Changes {
   since(count: number): readonly string[] | undefined {
     const behind = this.#count - count
     if (behind > rememberedMax) return undefined
-    return Array.from({ length: behind }, (_, at) => this.#ids[(count + at) % rememberedMax]!)
+    const ids: string[] = []
+    for (let at = count; at < this.#count; at += 1) ids.push(this.#ids[at % rememberedMax]!)
+    return ids
   }
 }

@@ -21,29 +21,31 @@ export class MinuteMeters {
 
   /** Takes from every meter, or from none. */
   spend(meters: readonly Meter[]): OverRate | undefined {
+    if (meters.length === 0) return undefined
+    const nowMs = this.#clock.nowMs()
     let full: OverRate | undefined
     for (const meter of meters) {
-      const { level } = this.#refilled(meter)
+      const { level } = this.#refilled(meter, nowMs)
       // One call may be larger than a whole minute's worth: it needs a full bucket, and leaves a debt.
       const missing = Math.min(meter.amount, meter.perMinute) - level
       if (missing <= 0) continue
       const retryAfterMs = Math.ceil((missing * minuteMs) / meter.perMinute)
       if (full === undefined || retryAfterMs > full.retryAfterMs) full = { name: meter.name, retryAfterMs }
     }
-    if (full === undefined) for (const meter of meters) this.#refilled(meter).level -= meter.amount
+    if (full === undefined) for (const meter of meters) this.#refilled(meter, nowMs).level -= meter.amount
     return full
   }
 
   /** Without a limit; gives back with a negative amount. */
   correct(meters: readonly Meter[]): void {
+    const nowMs = this.#clock.nowMs()
     for (const meter of meters) {
-      const bucket = this.#refilled(meter)
+      const bucket = this.#refilled(meter, nowMs)
       bucket.level = Math.min(meter.perMinute, bucket.level - meter.amount)
     }
   }
 
-  #refilled({ name, perMinute }: Meter): Bucket {
-    const nowMs = this.#clock.nowMs()
+  #refilled({ name, perMinute }: Meter, nowMs: number): Bucket {
     let bucket = this.#buckets.get(name)
     if (bucket === undefined) {
       if (this.#buckets.size >= bucketsMax) this.#forgetOldest()

@@ -2,17 +2,25 @@ import type { Slot } from './coordinator.ts'
 
 /** A slot that is given back once, however often it is disposed of. */
 export function newSlot(name: string, giveBack: () => void): Slot {
-  let held = true
-  return {
-    name,
-    [Symbol.asyncDispose]() {
-      if (held) {
-        held = false
-        giveBack()
-      }
-      return done
-    },
-  }
+  return new HeldSlot(name, giveBack)
 }
 
-const done = Promise.resolve()
+/** What giving back resolves to where nobody has to be told. */
+export const givenBackAtOnce = Promise.resolve()
+
+class HeldSlot implements Slot {
+  readonly name: string
+  #giveBack: (() => void) | undefined
+
+  constructor(name: string, giveBack: () => void) {
+    this.name = name
+    this.#giveBack = giveBack
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    const giveBack = this.#giveBack
+    this.#giveBack = undefined
+    giveBack?.()
+    return givenBackAtOnce
+  }
+}

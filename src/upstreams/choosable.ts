@@ -23,7 +23,7 @@ export interface ChoosableNow {
  * that it compares, however many there are. It reads clock and conditions only when it is asked `at` a moment, and is the same
  * then as if it had looked at all of them anew.
  */
-export class Choosable {
+export class Choosable implements ChoosableNow {
   readonly servers: readonly Server[]
   readonly #accounts: ReadonlyMap<string, Account>
   /** By priority; of one priority in the operator's order. A place is an index of this. */
@@ -80,33 +80,38 @@ export class Choosable {
     return this.#part(`within ${organization}`, ({ account }) => organizationOf(account) === organization)
   }
 
+  /** Itself, caught up with that moment. */
   at(known: Known, nowMs: number): ChoosableNow {
     this.#catchUp(known, nowMs)
-    return {
-      draw: (chance, except) => this.#draw(known, chance, except),
-      count: (readiness, except) => this.#count(readiness, except),
-      list: (readiness, except) =>
-        this.servers
-          .filter(({ account: { id } }) => readiness.includes(this.#readiness[this.#places.get(id)!]!) && !except.has(id))
-          .map(server => candidateOf(server, known)),
-      find: accountId => {
-        const place = this.#places.get(accountId)
-        return place === undefined ? undefined : candidateOf(this.#sorted[place]!, known)
-      },
-    }
+    return this
   }
 
-  #draw(known: Known, chance: () => number, except: ReadonlySet<string>): Candidate[] {
-    const hidden = [...except].map(id => this.#places.get(id)).filter(place => place !== undefined && this.#ready.has(place))
-    for (const place of hidden) this.#ready.set(place!, false)
+  draw(chance: () => number, except: ReadonlySet<string>): Candidate[] {
+    const hidden = except.size === 0 ? noPlaces : this.#readyOf(except)
+    for (const place of hidden) this.#ready.set(place, false)
     const first = this.#ready.at(0)
     const count = first < this.#ready.size ? this.#ready.below(this.#ends[first]!) : 0
-    const candidates = drawn(count, chance).map(rank => candidateOf(this.#sorted[this.#ready.at(rank)]!, known))
-    for (const place of hidden) this.#ready.set(place!, true)
+    const candidates = drawn(count, chance).map(rank => this.#candidate(this.#sorted[this.#ready.at(rank)]!))
+    for (const place of hidden) this.#ready.set(place, true)
     return candidates
   }
 
-  #count(readiness: readonly Readiness[], except: ReadonlySet<string>): number {
+  #readyOf(ids: ReadonlySet<string>): number[] {
+    return [...ids].map(id => this.#places.get(id)).filter(place => place !== undefined && this.#ready.has(place)) as number[]
+  }
+
+  list(readiness: readonly Readiness[], except: ReadonlySet<string>): Candidate[] {
+    return this.servers
+      .filter(({ account: { id } }) => readiness.includes(this.#readiness[this.#places.get(id)!]!) && !except.has(id))
+      .map(server => this.#candidate(server))
+  }
+
+  find(accountId: string): Candidate | undefined {
+    const place = this.#places.get(accountId)
+    return place === undefined ? undefined : this.#candidate(this.#sorted[place]!)
+  }
+
+  count(readiness: readonly Readiness[], except: ReadonlySet<string>): number {
     let count = 0
     for (const one of readiness) count += this.#counts.get(one) ?? 0
     for (const id of except) {
@@ -155,12 +160,18 @@ export class Choosable {
     this.#ready.set(place, now === 'free' || now === 'probe')
   }
 
+  #candidate(server: Server): Candidate {
+    return candidateOf(server, this.#known!)
+  }
+
   #part(name: string, isIn: (server: Server) => boolean): Choosable {
     let part = this.#parts.get(name)
     if (part === undefined) this.#parts.set(name, (part = new Choosable(this.servers.filter(isIn), this.#accounts)))
     return part
   }
 }
+
+const noPlaces: readonly number[] = []
 
 function candidateOf({ account, model }: Server, known: Known): Candidate {
   return { account, model, condition: known.of(account.id) }

@@ -35,6 +35,13 @@ const well = {
   probing: false,
 } as const satisfies Partial<Condition>
 
+/** Whether it fares as `well` says, which is what nearly every answer finds. */
+function isWell(condition: Condition): boolean {
+  const { restingUntilMs, restingWhy, outSinceMs, circuitSinceMs, flagged, probing, failures, authFailures, overloads } = condition
+  const isKeptOut = restingUntilMs !== 0 || restingWhy !== null || outSinceMs !== null || circuitSinceMs !== null || flagged || probing
+  return !isKeptOut && failures === 0 && authFailures === 0 && overloads === 0
+}
+
 /** What an attempt says of its account besides how it went. Milliseconds. */
 export interface Sent {
   /** When it was sent, in milliseconds since 1970. */
@@ -56,7 +63,7 @@ export function afterAnswer(condition: Condition, sentAtMs: number): Condition {
     successRate: averaged(condition.successRate, 1, successWeight),
     recentAttempts: condition.recentAttempts + 1,
   }
-  if (isOlder(condition, sentAtMs)) return counted
+  if (isWell(condition) || isOlder(condition, sentAtMs)) return counted
   return {
     ...counted,
     ...well,

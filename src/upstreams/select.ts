@@ -12,9 +12,12 @@ export const leastLoaded: Select = (candidates, chance) => {
   return leastOf(drawn(first.length, chance).map(place => first[place]!))
 }
 
+/** By how many there are: the places of all of them. */
+const allPlaces = Array.from({ length: manyCandidates }, (_, count) => Array.from({ length: count }, (_, place) => place))
+
 /** Which of so many accounts of one priority are compared: all of few, two of many. */
 export function drawn(count: number, chance: () => number): readonly number[] {
-  if (count < manyCandidates) return Array.from({ length: count }, (_, place) => place)
+  if (count < manyCandidates) return allPlaces[count]!
   return [Math.floor(chance() * count), Math.floor(chance() * count)]
 }
 
