@@ -16,7 +16,7 @@ const lines = await openRedis({
   openAlone: () => inMemory(systemClock),
   onChange: () => {},
 })
-const patient = new AbortController().signal
+const patient = new AbortController()
 const caller = { userId: 'u', keyId: 'k', userSlots: Number(userSlots), keySlots: 0, waitingMax: 100 }
 const account = { accountId: 'a', slots: 1 }
 await Promise.all(Array.from({ length: caller.userSlots }, () => lines.enter(caller, patient)))

@@ -59,7 +59,7 @@ describe.each(engines)('users’ lines, $name', ({ open, runs }) => {
     const leaving = new AbortController()
     const short = { ...caller('u', 1), waitingMax: 2 }
     seen.note('a', lines.enter(short, patient))
-    seen.note('b', lines.enter(short, leaving.signal))
+    seen.note('b', lines.enter(short, leaving))
     seen.note('c', lines.enter(short, patient))
     seen.note('d', lines.enter(short, patient))
     expect(await seen.settled()).toEqual(['a', 'd: line_full'])
@@ -68,7 +68,7 @@ describe.each(engines)('users’ lines, $name', ({ open, runs }) => {
     expect(await seen.settled()).toEqual(['b: client_left'])
     await seen.give('a')
     expect(await seen.settled()).toEqual(['c'])
-    seen.note('late', lines.enter(short, leaving.signal))
+    seen.note('late', lines.enter(short, leaving))
     expect(await seen.settled()).toEqual(['late: client_left'])
   })
 
@@ -120,7 +120,7 @@ describe.each(engines)('users’ lines, $name', ({ open, runs }) => {
             const leaving = new AbortController()
             waiting.set(leaving, { user, key })
             const over = () => waiting.delete(leaving)
-            lines.enter(caller(user, 3, key, 2), leaving.signal).then(slot => over() && running.push({ user, key, slot }), over)
+            lines.enter(caller(user, 3, key, 2), leaving).then(slot => over() && running.push({ user, key, slot }), over)
           } else if (what === 'give') {
             const [given] = running.splice(which % Math.max(1, running.length), 1)
             await given?.slot[Symbol.asyncDispose]()
@@ -197,7 +197,7 @@ describe.each(engines)('pools’ lines, $name', ({ open }) => {
     const leaving = new AbortController()
     const only = { name: 'sticky:a', waitingMax: 1 }
     await lines.take(a)
-    seen.note('bound1', lines.wait(entry('u', [a], { only, waitingMax: 2 }), leaving.signal))
+    seen.note('bound1', lines.wait(entry('u', [a], { only, waitingMax: 2 }), leaving))
     seen.note('bound2', lines.wait(entry('u', [a], { only, waitingMax: 2 }), patient))
     seen.note('plain1', lines.wait(entry('u', [a], { waitingMax: 2 }), patient))
     seen.note('plain2', lines.wait(entry('u', [a], { waitingMax: 2 }), patient))

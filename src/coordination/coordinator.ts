@@ -1,27 +1,29 @@
+import type { Soon } from '../lib/soon.ts'
+
 /**
  * What several gateways agree on while calls are in flight: slots, lines, rates, sessions and conditions.
- * None of it outlives the calls: losing it loses no money.
+ * None of it outlives the calls: losing it loses no money. Where one process alone decides, it says at once what it need not wait for.
  */
 export interface Coordinator {
   /**
    * Takes the user's slot and the key's together, or stands in the user's line for them. Its meters are spent at once, also by who
    * has to wait: a call that is over its rate need not wait to be told so. Whoever leaves the line has spent nothing.
-   * Rejects with the faults `line_full` and `rate_exceeded`, or with `signal.reason` as soon as the signal is aborted.
+   * Fails with the faults `line_full` and `rate_exceeded`; whoever waits, with the reason of the signal as soon as it is aborted.
    */
-  enter(caller: Caller, signal: AbortSignal): Promise<Slot>
+  enter(caller: Caller, waiter: Waiter): Soon<Slot>
 
   /** Whoever of this user's waits does so under these limits from now on: a line whose limit was raised moves at once. */
   renew(limits: CallerLimits): Promise<void>
 
   /** Takes a slot of this account and from its meters now, or neither. Undefined when no slot is free. */
-  take(account: AccountLimit): Promise<Slot | OverRate | undefined>
+  take(account: AccountLimit): Soon<Slot | OverRate | undefined>
 
   /**
    * Stands in the pool's line until one of the accounts has a free slot and is not resting. The next free slot goes to
-   * the next user in turn, to that user's oldest eligible entry, and is taken together with what the entry asks of its meters. Rejects with `line_full`, or with
-   * `signal.reason`.
+   * the next user in turn, to that user's oldest eligible entry, and is taken together with what the entry asks of its meters. Rejects with `line_full`, or with the
+   * reason of the signal.
    */
-  wait(entry: LineEntry, signal: AbortSignal): Promise<Turn>
+  wait(entry: LineEntry, waiter: Waiter): Promise<Turn>
 
   /** In the order asked. An account nobody has used yet has the calm condition. */
   conditions(accountIds: readonly string[]): Promise<readonly Condition[]>
@@ -30,23 +32,31 @@ export interface Coordinator {
   known(): Known
 
   /** Replaces an account's condition by what `change` makes of it; may run `change` again if another node was quicker. */
-  change(accountId: string, change: (condition: Condition) => Condition): Promise<Condition>
+  change(accountId: string, change: (condition: Condition) => Condition): Soon<Condition>
 
   /** The account a session is bound to; renews the binding. */
-  session(key: string, ttlMs: number): Promise<string | undefined>
-  bindSession(key: string, accountId: string, ttlMs: number): Promise<void>
+  session(key: string, ttlMs: number): Soon<string | undefined>
+  bindSession(key: string, accountId: string, ttlMs: number): Soon<void>
 
   /** Takes from every meter, or from none and says so. Buckets refill evenly over a minute. */
-  spend(meters: readonly Meter[]): Promise<OverRate | undefined>
+  spend(meters: readonly Meter[]): Soon<OverRate | undefined>
 
   /** Corrects a meter afterwards, without a limit: gives back with a negative amount, takes what was used beyond. */
-  correct(meters: readonly Meter[]): Promise<void>
+  correct(meters: readonly Meter[]): Soon<void>
 
   /** Tells the other gateways that the directory has changed. Whoever does not hear of it learns it from the books, a little later. */
   announce(): Promise<void>
 
   /** Calls `changed` when a gateway has announced, this one too, until disposed of. */
   onAnnounced(changed: () => void): Disposable
+}
+
+/**
+ * Who may have to wait, and what ends that. The signal is asked for only then: to make one and to watch what it hangs on costs more than to
+ * take a slot that is free.
+ */
+export interface Waiter {
+  readonly signal: AbortSignal
 }
 
 /** What is known here of how accounts fare: looked up without waiting, and followed without looking at all of it again. */
@@ -124,6 +134,7 @@ export type Turn = { readonly accountId: string } & ({ readonly slot: Slot } | {
 /** A right to run, given back when disposed of. Giving back twice gives back once. */
 export interface Slot extends AsyncDisposable {
   readonly name: string
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 /** How an account fares now. Times are milliseconds since 1970. */

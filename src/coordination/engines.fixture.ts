@@ -2,19 +2,29 @@ import { afterAll } from 'vitest'
 import { redisProgram } from '../../test/redis-server.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
-import type { AccountLimit, Caller, Coordinator, LineEntry, LinesNow, Slot, Turn } from './coordinator.ts'
+import type { AccountLimit, Caller, Coordinator, LineEntry, LinesNow, Slot, Turn, Waiter } from './coordinator.ts'
 import { inMemory } from './memory.ts'
 import { openBed, type RedisBed, settled, stillTime } from './redis.fixture.ts'
 import { slotOf } from './slots.fixture.ts'
 
-/** With a way to wait until everybody who can go on has: everything is handed over without a timer. */
-export type Watched = Coordinator & { linesNow(): LinesNow; settled(): Promise<unknown> }
+/** With a way to wait until everybody who can go on has: everything is handed over without a timer. All are entered by a promise. */
+export interface Watched extends Coordinator {
+  enter(caller: Caller, waiter: Waiter): Promise<Slot>
+  linesNow(): LinesNow
+  settled(): Promise<unknown>
+}
 
 /** What every coordinator promises. An engine is a line here. */
 export const engines: readonly { readonly name: string; readonly runs: number; open(clock: Clock): Promise<Watched> }[] = [
-  { name: 'in memory', runs: 100, open: async clock => ({ ...inMemory(clock), settled: () => new Promise(setImmediate) }) },
+  { name: 'in memory', runs: 100, open: async clock => hereAlone(clock) },
   ...(redisProgram === undefined ? [] : [{ name: 'in Redis', runs: 60, open: inRedis }]),
 ]
+
+function hereAlone(clock: Clock): Watched {
+  const lines = inMemory(clock)
+  const enter: Watched['enter'] = async (asked, waiter) => lines.enter(asked, waiter)
+  return { ...lines, enter, settled: () => new Promise(setImmediate) }
+}
 
 let bed: RedisBed | undefined
 
@@ -28,7 +38,7 @@ async function inRedis(clock: Clock): Promise<Watched> {
 
 afterAll(() => bed?.[Symbol.asyncDispose]())
 
-export const patient = new AbortController().signal
+export const patient: Waiter = new AbortController()
 export const nobody: LinesNow = { callersRunning: 0, callersWaiting: 0, accountsTaken: 0, accountsWaiting: 0 }
 
 export const caller = (user: string, userSlots: number, key = 'k', keySlots = 0): Caller => ({

@@ -90,7 +90,7 @@ onRedis('what is known of accounts on several nodes', () => {
     await lines.conditions(['a'])
     await lines.take(only)
     const leaving = new AbortController()
-    const waited = lines.wait({ pool: 'p', userId: 'u', accounts: [only], waitingMax: 1 }, leaving.signal)
+    const waited = lines.wait({ pool: 'p', userId: 'u', accounts: [only], waitingMax: 1 }, leaving)
     leaving.abort(new Error('it leaves'))
     await expect(waited).rejects.toThrow('it leaves')
     expect(lines.known().of('a').taken).toBe(1)

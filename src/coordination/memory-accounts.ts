@@ -8,9 +8,11 @@ import {
   calm,
   type Known,
   type LineEntry,
+  type Meter,
   type OverRate,
   type Slot,
   type Turn,
+  type Waiter,
 } from './coordinator.ts'
 import type { MinuteMeters } from './memory-meters.ts'
 import { newSlot } from './slot.ts'
@@ -39,6 +41,8 @@ interface Pool {
 /** A timer of more than 2³¹ − 1 ms fires at once. Whoever rests longer is looked at again in between. */
 const timerMaxMs = 60 * 60 * 1000
 
+const noMeters: readonly Meter[] = []
+
 /** The accounts' slots and conditions, and the pools' lines. */
 export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'conditions' | 'known' | 'change'> {
   readonly #clock: Clock
@@ -64,7 +68,7 @@ export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'condit
     }
   }
 
-  async wait(entry: LineEntry, signal: AbortSignal): Promise<Turn> {
+  async wait(entry: LineEntry, { signal }: Waiter): Promise<Turn> {
     signal.throwIfAborted()
     for (const limit of entry.accounts) {
       const state = this.#note(limit)
@@ -92,10 +96,10 @@ export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'condit
     })
   }
 
-  async take(limit: AccountLimit): Promise<Slot | OverRate | undefined> {
+  take(limit: AccountLimit): Slot | OverRate | undefined {
     const state = this.#note(limit)
     if (!isFree(state)) return undefined
-    return this.#meters.spend(limit.meters ?? []) ?? this.#takeSlot(state)
+    return this.#meters.spend(limit.meters ?? noMeters) ?? this.#takeSlot(state)
   }
 
   async conditions(ids: readonly string[]): Promise<readonly Condition[]> {
@@ -106,10 +110,14 @@ export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'condit
     return this.#known
   }
 
-  async change(id: string, change: (condition: Condition) => Condition): Promise<Condition> {
+  change(id: string, change: (condition: Condition) => Condition): Condition {
     const state = this.#stateOf(id)
+    const { condition: before } = state
+    const { taken, lastUsedMs } = before
+    const changed = change(before)
+    if (changed === before) return before
     // What is taken is counted here alone.
-    state.condition = { ...change(state.condition), taken: state.condition.taken, lastUsedMs: state.condition.lastUsedMs }
+    state.condition = changed.taken === taken && changed.lastUsedMs === lastUsedMs ? changed : { ...changed, taken, lastUsedMs }
     this.#changes.note(id)
     if (state.waiting > 0) this.#advance(state)
     return state.condition
@@ -132,7 +140,7 @@ export class AccountLines implements Pick<Coordinator, 'take' | 'wait' | 'condit
     return state
   }
 
-  #turn(state: AccountState, { meters = [] }: AccountLimit): Turn {
+  #turn(state: AccountState, { meters = noMeters }: AccountLimit): Turn {
     const over = this.#meters.spend(meters)
     return over === undefined ? { accountId: state.id, slot: this.#takeSlot(state) } : { accountId: state.id, over }
   }

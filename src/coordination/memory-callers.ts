@@ -1,5 +1,6 @@
 import { Fault } from '../lib/fault.ts'
-import type { Caller, CallerLimits, Coordinator, Slot } from './coordinator.ts'
+import type { Soon } from '../lib/soon.ts'
+import type { Caller, CallerLimits, Coordinator, Meter, Slot, Waiter } from './coordinator.ts'
 import type { MinuteMeters } from './memory-meters.ts'
 import { givenBack, rateExceeded } from './meters.ts'
 import { newSlot } from './slot.ts'
@@ -16,6 +17,8 @@ interface Waiting {
   readonly grant: (slot: Slot) => void
 }
 
+const noMeters: readonly Meter[] = []
+
 /** The users' lines: first in, first out within a user, woken by the release. */
 export class CallerLines implements Pick<Coordinator, 'enter' | 'renew'> {
   readonly #meters: MinuteMeters
@@ -25,20 +28,22 @@ export class CallerLines implements Pick<Coordinator, 'enter' | 'renew'> {
     this.#meters = meters
   }
 
-  async enter(caller: Caller, signal: AbortSignal): Promise<Slot> {
-    signal.throwIfAborted()
+  enter(caller: Caller, waiter: Waiter): Soon<Slot> {
     const line = this.#lineOf(caller.userId)
-    const { meters = [] } = caller
+    const { meters = noMeters } = caller
     this.#renewLine(line, caller)
     const isFree = fits(line, caller)
+    if (!isFree) waiter.signal.throwIfAborted()
     if (!isFree && line.waiting.length >= caller.waitingMax) throw new Fault('line_full')
     const over = this.#meters.spend(meters)
     if (over !== undefined) {
       this.#forget(caller.userId, line)
       throw rateExceeded(meters, over)
     }
-    if (isFree) return this.#take(line, caller)
+    return isFree ? this.#take(line, caller) : this.#standIn(line, caller, waiter)
+  }
 
+  #standIn(line: UserLine, caller: Caller, { signal }: Waiter): Promise<Slot> {
     return new Promise((resolve, reject) => {
       const waiting: Waiting = {
         caller,
@@ -49,7 +54,7 @@ export class CallerLines implements Pick<Coordinator, 'enter' | 'renew'> {
       }
       const leave = () => {
         line.waiting.splice(line.waiting.indexOf(waiting), 1)
-        this.#meters.correct(givenBack(meters))
+        this.#meters.correct(givenBack(caller.meters ?? noMeters))
         this.#forget(caller.userId, line)
         reject(signal.reason)
       }

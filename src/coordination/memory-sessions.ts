@@ -17,7 +17,7 @@ export function sessions(clock: Clock): Pick<Coordinator, 'session' | 'bindSessi
   }
 
   return {
-    async session(key, ttlMs) {
+    session(key, ttlMs) {
       const found = bindings.get(key)
       if (found === undefined) return undefined
       if (found.untilMs <= clock.nowMs()) {
@@ -27,7 +27,7 @@ export function sessions(clock: Clock): Pick<Coordinator, 'session' | 'bindSessi
       bind(key, found.accountId, ttlMs)
       return found.accountId
     },
-    async bindSession(key, accountId, ttlMs) {
+    bindSession(key, accountId, ttlMs) {
       bind(key, accountId, ttlMs)
     },
   }

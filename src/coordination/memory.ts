@@ -12,15 +12,15 @@ export function inMemory(clock: Clock): Coordinator & { linesNow(): LinesNow } {
   const accounts = new AccountLines(clock, meters)
   const bindings = sessions(clock)
   return {
-    enter: (caller, signal) => callers.enter(caller, signal),
+    enter: (caller, waiter) => callers.enter(caller, waiter),
     renew: limits => callers.renew(limits),
     take: limit => accounts.take(limit),
-    wait: (entry, signal) => accounts.wait(entry, signal),
+    wait: (entry, waiter) => accounts.wait(entry, waiter),
     conditions: ids => accounts.conditions(ids),
     known: () => accounts.known(),
     change: (id, change) => accounts.change(id, change),
-    spend: async asked => meters.spend(asked),
-    correct: async used => meters.correct(used),
+    spend: asked => meters.spend(asked),
+    correct: used => meters.correct(used),
     ...bindings,
     // There is nobody else to tell, and nobody who would.
     announce: async () => {},

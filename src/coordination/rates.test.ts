@@ -85,7 +85,7 @@ describe.each(engines)('rates of callers, $name', ({ open }) => {
     const seen = notebook(lines)
     const leaving = new AbortController()
     seen.note('runs', lines.enter(asking(ofUser(2)), patient))
-    seen.note('waits', lines.enter(asking(ofUser(2)), leaving.signal))
+    seen.note('waits', lines.enter(asking(ofUser(2)), leaving))
     seen.note('over', lines.enter(asking(ofUser(2)), patient))
     expect(await seen.settled()).toEqual(['runs', 'over: rate_exceeded'])
     leaving.abort(new Fault('client_left'))
@@ -131,7 +131,7 @@ describe.each(engines)('rates of accounts, $name', ({ open }) => {
 
   test('are told to who finds a free slot in line, and no slot is taken', async () => {
     const lines = await open(manualClock(0))
-    await (await lines.take(account(1, 10, 10)).then(slotOf))[Symbol.asyncDispose]()
+    await slotOf(await lines.take(account(1, 10, 10)))[Symbol.asyncDispose]()
     expect(await lines.wait(entry('u', [account(1, 10, 10)]), patient)).toEqual({ accountId: 'a', over })
     expect(lines.linesNow()).toEqual(nobody)
   })
@@ -157,7 +157,7 @@ describe.each(engines)('rates of accounts, $name', ({ open }) => {
     const seen = notebook(lines)
     const leaving = new AbortController()
     seen.note('first', lines.wait(entry('u', [account(1, 10, 0)]), patient))
-    seen.note('leaves', lines.wait(entry('u', [account(1, 10, 10)]), leaving.signal))
+    seen.note('leaves', lines.wait(entry('u', [account(1, 10, 10)]), leaving))
     expect(await seen.settled()).toEqual(['first@a'])
     leaving.abort(new Fault('client_left'))
     expect(await seen.settled()).toEqual(['leaves: client_left'])

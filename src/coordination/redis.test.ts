@@ -10,7 +10,7 @@ import { openBed, type RedisBed, settled } from './redis.fixture.ts'
 import type { RedisCoordinator } from './redis.ts'
 import { slotOf } from './slots.fixture.ts'
 
-const patient = new AbortController().signal
+const patient = new AbortController()
 const caller = (userSlots: number, userId = 'u', keyId = 'k'): Caller => ({ userId, keyId, userSlots, keySlots: 0, waitingMax: 100 })
 const a: AccountLimit = { accountId: 'a', slots: 1 }
 const entry = (userId: string, accounts = [a]) => ({ pool: 'p', userId, accounts, waitingMax: 100 })
@@ -201,14 +201,14 @@ onRedis('several gateways on one Redis', () => {
           const lines = nodes[node]!
           const leaving = new AbortController()
           if (what === 'enter') {
-            const got = lines.enter(caller(3, user), leaving.signal)
+            const got = lines.enter(caller(3, user), leaving)
             note(
               user,
               leaving,
               got.then(slot => ({ of: user, slot })),
             )
           } else if (what === 'wait') {
-            const got = lines.wait(entry(user, [{ accountId: account, slots: 2 }]), leaving.signal)
+            const got = lines.wait(entry(user, [{ accountId: account, slots: 2 }]), leaving)
             note(
               account,
               leaving,
@@ -272,7 +272,7 @@ onRedis('several gateways on one Redis', () => {
     const limit = { ...a, meters: [{ name: 'account:a:requests', owner: 'pools', perMinute: 1, amount: 1 }] }
     const account = slotOf(await one.take(a))
     const leaving = new AbortController()
-    const next = other.wait(entry('v', [limit]), leaving.signal)
+    const next = other.wait(entry('v', [limit]), leaving)
     await settled(other)
     const hearAgain = await deafen()
     await give(account)

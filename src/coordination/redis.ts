@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../lib/clock.ts'
-import type { Coordinator, LinesNow } from './coordinator.ts'
+import type { Caller, Coordinator, LinesNow, Slot, Waiter } from './coordinator.ts'
 import { beat, type Dead, endLease, reap } from './redis/lease.ts'
 import { openNews } from './redis/news.ts'
 import { type NamedSlot, openTogether, type Together } from './redis/together.ts'
@@ -29,6 +29,7 @@ export type RedisChange =
   | { readonly kind: 'freed'; readonly process: string; readonly slots: number }
 
 export interface RedisCoordinator extends Coordinator, AsyncDisposable {
+  enter(caller: Caller, waiter: Waiter): Promise<Slot>
   linesNow(): LinesNow
   /** Redis is silent, and this process goes on by its share. */
   readonly isAlone: boolean
@@ -78,10 +79,10 @@ function coordinatorOf(heart: Heart, wire: Wire): RedisCoordinator {
   const { lines } = heart
   const news = openNews(wire)
   return {
-    enter: (caller, signal) => lines.enter(caller, signal),
+    enter: (caller, waiter) => lines.enter(caller, waiter),
     renew: limits => lines.renew(limits),
     take: account => lines.take(account),
-    wait: (entry, signal) => lines.wait(entry, signal),
+    wait: (entry, waiter) => lines.wait(entry, waiter),
     conditions: ids => lines.conditions(ids),
     known: () => lines.known(),
     change: (id, change) => lines.change(id, change),

@@ -9,7 +9,7 @@ import { openBed, type RedisBed, settled } from './redis.fixture.ts'
 import { openRedis, type RedisCoordinator } from './redis.ts'
 import { slotOf } from './slots.fixture.ts'
 
-const patient = new AbortController().signal
+const patient = new AbortController()
 const caller = (userSlots: number): Caller => ({ userId: 'u', keyId: 'k', userSlots, keySlots: 0, waitingMax: 100 })
 const a = { accountId: 'a', slots: 2 }
 const running = 'hg:{user:u}:run'
@@ -91,7 +91,7 @@ onRedis('while Redis is silent', () => {
     const slot = await one.enter(caller(1), patient)
     const leaving = new AbortController()
     bed.server.pause()
-    const waiting = one.enter(caller(1), leaving.signal)
+    const waiting = one.enter(caller(1), leaving)
     leaving.abort(new Fault('client_left'))
     await expect(waiting).rejects.toMatchObject({ fault: 'client_left' })
     await alone(one)

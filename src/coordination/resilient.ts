@@ -1,3 +1,4 @@
+import type { Soon } from '../lib/soon.ts'
 import type {
   AccountLimit,
   Caller,
@@ -11,6 +12,7 @@ import type {
   OverRate,
   Slot,
   Turn,
+  Waiter,
 } from './coordinator.ts'
 import { calm, isOverRate } from './coordinator.ts'
 import type { NamedSlot, Running, Together } from './redis/together.ts'
@@ -46,7 +48,7 @@ type What = { readonly caller: Caller } | { readonly account: AccountLimit }
 /** Where something was done: in Redis, or in memory. */
 type Side = Together | undefined
 
-const patient = new AbortController().signal
+const patient: Waiter = new AbortController()
 
 /**
  * Agrees with the others while Redis answers, and goes on alone while it does not, with this process's share of every limit. On
@@ -74,7 +76,7 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
     return this.#together === undefined
   }
 
-  enter(caller: Caller, signal: AbortSignal): Promise<Slot> {
+  enter(caller: Caller, { signal }: Waiter): Promise<Slot> {
     let asked = caller
     return this.#onOneSide(async side => {
       const id = this.#newId()
@@ -107,7 +109,7 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
     })
   }
 
-  wait(entry: LineEntry, signal: AbortSignal): Promise<Turn> {
+  wait(entry: LineEntry, { signal }: Waiter): Promise<Turn> {
     const limitOf = (accountId: string) => entry.accounts.find(account => account.accountId === accountId)!
     return this.#onOneSide(async side => {
       const id = this.#newId()
@@ -226,7 +228,7 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
   }
 
   /** Does it with the others or alone, and anew when that changes meanwhile. */
-  async #onOneSide<Result>(work: (side: Side) => Promise<Result>): Promise<Result> {
+  async #onOneSide<Result>(work: (side: Side) => Soon<Result>): Promise<Result> {
     for (;;) {
       if (this.#together !== undefined && this.#parts.hasLapsed()) this.goAlone(new RedisAway('this gateway was still for too long'))
       const side = this.#together
@@ -275,11 +277,11 @@ export class Resilient implements Omit<Coordinator, 'announce' | 'onAnnounced'> 
       'caller' in holding
         ? this.#alone.enter({ ...holding.caller, userSlots: 0, keySlots: 0, meters: [] }, patient)
         : this.#alone.take({ accountId: holding.account.accountId, slots: 0 })
-    holding.inMemory = entering.then(slot => (isOverRate(slot) ? undefined : slot))
+    holding.inMemory = Promise.resolve(entering).then(slot => (isOverRate(slot) ? undefined : slot))
   }
 
-  #untilReturned(signal: AbortSignal): AbortSignal {
-    return AbortSignal.any([signal, this.#returned.signal])
+  #untilReturned(signal: AbortSignal): Waiter {
+    return { signal: AbortSignal.any([signal, this.#returned.signal]) }
   }
 
   /** What was seen while alone is news. What was known before is, if Redis has lost it. */

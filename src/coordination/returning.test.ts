@@ -38,7 +38,7 @@ test.for(turns)('a slot that is taken %i turns after the others are back is said
 
   others.resolve()
   for (let turn = 0; turn < count; turn += 1) await undefined
-  const taking = lines.enter({ userId: 'u', keyId: 'k', userSlots: 0, keySlots: 0, waitingMax: 1 }, new AbortController().signal)
+  const taking = lines.enter({ userId: 'u', keyId: 'k', userSlots: 0, keySlots: 0, waitingMax: 1 }, new AbortController())
   await returning
   const slot = slotOf(await taking)
   expect(told).toContain('p:1')

@@ -7,7 +7,7 @@ import type { PriceVersion } from '../ledger/price.ts'
 import type { Funds, HeldCall, HoldRequest } from '../ledger/steps.ts'
 import { subscriptionFunds } from '../ledger/subscription.ts'
 import { Fault } from '../lib/fault.ts'
-import { Scope } from '../lib/scope.ts'
+import type { Soon } from '../lib/soon.ts'
 import { authenticateAgain } from './authenticate.ts'
 import { beside, sureSlot } from './beside.ts'
 import type { Bound } from './bind.ts'
@@ -16,7 +16,7 @@ import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import { metersOfCaller } from './meters.ts'
 import type { Offer } from './offers.ts'
-import { type Patience, patience } from './patience.ts'
+import { Patience } from './patience.ts'
 import type { Call } from './read-call.ts'
 import { keptCharsMax, type Receipt } from './receipt.ts'
 
@@ -26,11 +26,12 @@ export interface Admission extends AsyncDisposable {
   readonly call: Call
   readonly receipt: Receipt
   readonly offer: Offer
-  readonly hold: Hold
+  /** What is steered into a running response makes it another. */
+  hold: Hold
   /** The only account that may take the call, when it refers to something that only that one has. */
   readonly boundTo: string | undefined
-  /** Tokens of the stored context that the call takes up again. */
-  readonly contextTokens: number
+  /** Tokens of the stored context that the call takes up again. Of what succeeds a response they are known when that has ended. */
+  contextTokens: number
   /** What `max_output_tokens` must be lowered to, or written as. */
   readonly outputCeiling: number | undefined
   /** All waits of the call after its user's slot end then, in the clock's elapsed milliseconds. */
@@ -57,52 +58,107 @@ type Parts = Pick<
 
 /** First a look at the money, then the line, then the slot, then the hold: while one waits, nothing of theirs is set aside. */
 export async function admit(asking: Asking, client: Client, gateway: Parts): Promise<Admission> {
-  const { call, bound, receipt } = asking
-  const { coordinator, books, clock, settings, log } = gateway
-  const looked = await firstAffordable(asking, gateway)
+  const { call, receipt } = asking
+  const looked = affordableAtOnce(asking, gateway) ?? (await firstAffordable(asking, gateway))
   receipt.groupId = looked.offer.group.id
-  await using scope = new Scope()
   const meters = metersOfCaller(asking.principal, call.inputTokens)
-  const slot = scope.use(await standInLine(asking, meters, client, gateway))
-  // Whoever leaves is gone at once, whatever we are just waiting for. Giving back twice gives back once.
-  const left = () => void slot[Symbol.asyncDispose]()
-  client.left.addEventListener('abort', left, { once: true })
-  scope.defer(async () => {
-    // Rejected calls consume no rate: what no upstream was asked for is given back.
-    if (receipt.attempts.length > 0 || meters.length === 0) return
-    await beside('giving back rates', log, () => coordinator.correct(givenBack(meters)))
-  })
-  if (client.hasLeft) throw client.left.reason
-  const principal = await authenticateAgain(client, gateway, asking.principal)
-  const atOnce = principal === asking.principal ? await holdAtHand(looked, asking, gateway) : undefined
-  const { plan, request, granted } =
-    atOnce ?? (await holdInFirst({ ...asking, principal }, principal === asking.principal, looked, gateway))
-  let isOurs = true
-  scope.defer(async () => {
-    if (isOurs) books.release(request)
-  })
-  const outputCeiling = outputCeilingFor(granted, plan.size)
-  receipt.groupId = plan.offer.group.id
-  receipt.held = granted
-  receipt.outputLoweredTo = outputCeiling ?? null
-  receipt.instructionsAdded = call.instructions !== undefined
+  const entering = standInLine(asking, meters, client, gateway)
+  const slot = entering instanceof Promise ? await entering : entering
+  const taken = new Taken(slot, meters, { client, receipt, gateway })
+  try {
+    if (client.hasLeft) throw client.left.reason
+    const again = authenticateAgain(client, gateway, asking.principal)
+    const principal = again instanceof Promise ? await again : again
+    const isAsLooked = principal === asking.principal
+    const asked = isAsLooked ? asking : { ...asking, principal }
+    const atHand = isAsLooked ? await holdAtHand(looked, asked, gateway) : undefined
+    const held = atHand ?? (await holdInFirst(asked, isAsLooked, looked, gateway))
+    taken.hold(held.request)
+    return new Admitted(asked, held, taken, gateway)
+  } catch (error) {
+    await taken[Symbol.asyncDispose]()
+    throw error
+  }
+}
 
-  const kept = scope.move()
-  return {
-    principal,
-    call,
-    receipt,
-    offer: plan.offer,
-    hold: { funds: plan.funds, call: request, size: plan.size, meters },
-    boundTo: bound.accountId,
-    contextTokens: bound.contextTokens,
-    outputCeiling,
-    waitUntilMs: clock.elapsedMs() + settings.lineTimeoutMs,
-    handOver() {
-      isOurs = false
-      receipt.isBooked = true
-    },
-    [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose](),
+/** What a call has taken: its caller's slot, their rates, and the hold while it is not somebody else's to end. */
+class Taken implements AsyncDisposable {
+  readonly meters: readonly Meter[]
+  readonly #slot: Slot
+  readonly #receipt: Receipt
+  readonly #gateway: Pick<Gateway, 'books' | 'coordinator' | 'log'>
+  #held: HoldRequest | undefined
+  #isGivenBack = false
+
+  constructor(slot: Slot, meters: readonly Meter[], { client, receipt, gateway }: Standing) {
+    this.meters = meters
+    this.#slot = slot
+    this.#receipt = receipt
+    this.#gateway = gateway
+    // Whoever leaves is gone at once, whatever we are just waiting for. Giving back twice gives back once.
+    client.leaving.tell(() => void slot[Symbol.asyncDispose]())
+  }
+
+  hold(request: HoldRequest): void {
+    this.#held = request
+  }
+
+  handOver(): void {
+    this.#held = undefined
+    this.#receipt.isBooked = true
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isGivenBack) return
+    this.#isGivenBack = true
+    const { books, coordinator, log } = this.#gateway
+    try {
+      if (this.#held !== undefined) books.release(this.#held)
+      // Rejected calls consume no rate: what no upstream was asked for is given back.
+      if (this.#receipt.attempts.length === 0 && this.meters.length > 0)
+        await beside('giving back rates', log, () => coordinator.correct(givenBack(this.meters)))
+    } finally {
+      await this.#slot[Symbol.asyncDispose]()
+    }
+  }
+}
+
+class Admitted implements Admission {
+  readonly principal: Principal
+  readonly call: Call
+  readonly receipt: Receipt
+  readonly offer: Offer
+  hold: Hold
+  readonly boundTo: string | undefined
+  contextTokens: number
+  readonly outputCeiling: number | undefined
+  readonly waitUntilMs: number
+  readonly #taken: Taken
+
+  constructor({ principal, call, bound, receipt }: Asking, { plan, request, granted }: Held, taken: Taken, gateway: Parts) {
+    const { offer, funds, size } = plan
+    this.principal = principal
+    this.call = call
+    this.receipt = receipt
+    this.offer = offer
+    this.hold = { funds, call: request, size, meters: taken.meters }
+    this.boundTo = bound.accountId
+    this.contextTokens = bound.contextTokens
+    this.outputCeiling = outputCeilingFor(granted, size)
+    this.waitUntilMs = gateway.clock.elapsedMs() + gateway.settings.lineTimeoutMs
+    this.#taken = taken
+    receipt.groupId = offer.group.id
+    receipt.held = granted
+    receipt.outputLoweredTo = this.outputCeiling ?? null
+    receipt.instructionsAdded = call.instructions !== undefined
+  }
+
+  handOver(): void {
+    this.#taken.handOver()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#taken[Symbol.asyncDispose]()
   }
 }
 
@@ -111,6 +167,13 @@ interface Plan {
   readonly offer: Offer
   readonly funds: Funds
   readonly size: HoldSize
+}
+
+/** The first of the key's groups, where its wallet is known to have enough. */
+function affordableAtOnce(asking: Asking, gateway: Parts): Plan | undefined {
+  const [first] = asking.bound.offers
+  const plan = first && planFor(first, asking, gateway)
+  return plan?.funds.kind === 'wallet' && gateway.purses.has(plan.funds.walletId, plan.size.floor) ? plan : undefined
 }
 
 /** The first of the key's groups that the caller can pay for now. Nothing is written; the last refusal is what they hear. */
@@ -170,28 +233,56 @@ async function shortageNow(funds: Funds, floor: bigint, { ledger, purses }: Part
 }
 
 /** The rates are spent with the slot: by then nothing but the money can refuse any more. */
-async function standInLine({ principal, receipt }: Asking, meters: Meters, client: Client, gateway: Parts): Promise<Slot> {
-  const { coordinator, clock, settings, closing, directory, log } = gateway
-  const startedMs = clock.elapsedMs()
-  const limits = limitsOf(principal)
-  const waitingMax = Math.max(limits.userSlots > 0 ? limits.userSlots : limits.keySlots, 1) + settings.lineExtra
-  const tooLong = () => new Fault('line_timeout_user')
-  using waiting = patience([client.left, closing], { clock, ms: settings.lineTimeoutMs, tooLong })
-  using _ = directory.onChange(() => void lookAgain(client, waiting, gateway))
+function standInLine({ principal, receipt }: Asking, meters: Meters, client: Client, gateway: Parts): Soon<Slot> {
+  const { coordinator, clock, settings, closing, log } = gateway
+  if (client.hasLeft) throw client.left.reason
+  if (closing.aborted) throw closing.reason
+  const { user, key } = principal
+  const caller = {
+    userId: user.id,
+    keyId: key.id,
+    userSlots: user.concurrency,
+    keySlots: key.concurrency ?? 0,
+    waitingMax: Math.max(user.concurrency > 0 ? user.concurrency : (key.concurrency ?? 0), 1) + settings.lineExtra,
+    meters,
+  }
+  const patience = new Patience({ leaving: client.leaving, closing, clock, ms: settings.lineTimeoutMs, tooLong: tooLongForUser })
+  let entering: Soon<Slot> | undefined
   try {
-    return sureSlot(await coordinator.enter({ ...limits, waitingMax, meters }, waiting.signal), log)
+    entering = coordinator.enter(caller, patience)
+    return entering instanceof Promise ? inLine(entering, patience, { client, receipt, gateway }) : sureSlot(entering, log)
   } finally {
+    if (!(entering instanceof Promise)) patience[Symbol.dispose]()
+  }
+}
+
+const tooLongForUser = () => new Fault('line_timeout_user')
+
+async function inLine(entering: Promise<Slot>, patience: Patience, { client, receipt, gateway }: Standing): Promise<Slot> {
+  const { clock, directory, log } = gateway
+  const startedMs = clock.elapsedMs()
+  using _ = directory.onChange(() => void lookAgain(client, patience, gateway))
+  try {
+    return sureSlot(await entering, log)
+  } finally {
+    patience[Symbol.dispose]()
     receipt.lineMs = clock.elapsedMs() - startedMs
   }
 }
 
+interface Standing {
+  readonly client: Client
+  readonly receipt: Receipt
+  readonly gateway: Parts
+}
+
 /** An operator who raises a limit sees the line move, and whoever's key is revoked need not wait to be told. */
-async function lookAgain(client: Client, waiting: Patience, gateway: Parts): Promise<void> {
+async function lookAgain(client: Client, patience: Patience, gateway: Parts): Promise<void> {
   try {
     await gateway.coordinator.renew(limitsOf(await authenticateAgain(client, gateway)))
   } catch (error) {
     // That nobody could tell changes nothing: whose turn comes is looked at again.
-    if (error instanceof Fault && error.fault !== 'books_away') waiting.giveUp(error)
+    if (error instanceof Fault && error.fault !== 'books_away') patience.giveUp(error)
   }
 }
 

@@ -12,7 +12,7 @@ import { readBody } from './body.ts'
 import type { Client } from './client.ts'
 import { changeCondition, closeRow, exhausted, newRow } from './forward.ts'
 import type { Gateway } from './gateway.ts'
-import { unlessAborted } from './patience.ts'
+import { unlessLeft } from './leaving.ts'
 import type { Receipt } from './receipt.ts'
 import { requestHeaders } from './request-headers.ts'
 
@@ -51,7 +51,7 @@ export async function askKept(question: KeptQuestion, asking: KeptAsking): Promi
   const startedMs = clock.elapsedMs()
   const attempt = newKeptAttempt(question, client.request.headers, gateway)
   receipt.attempts.push(row)
-  const beginning = await unlessAborted(attempt.beginning, client.left)
+  const beginning = await unlessLeft(attempt.beginning, client.leaving)
   const durationMs = clock.elapsedMs() - startedMs
   if (beginning === undefined) {
     attempt.abort()

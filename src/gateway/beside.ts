@@ -1,17 +1,23 @@
 import type { Slot } from '../coordination/coordinator.ts'
+import { givenBackAtOnce } from '../coordination/slot.ts'
 import type { Log } from '../lib/log.ts'
+import type { Soon } from '../lib/soon.ts'
 
 /**
  * Does what is right to do, but nothing that the call hangs on: that it failed is written down, and spoils no answer.
- * Resolves to undefined then.
+ * What it comes to is undefined then.
  */
-export async function beside<Result>(what: string, log: Log, work: () => Promise<Result>): Promise<Result | undefined> {
+export function beside<Result>(what: string, log: Log, work: () => Soon<Result>): Soon<Result | undefined> {
   try {
-    return await work()
+    const done = work()
+    return done instanceof Promise ? done.catch(error => failed(what, log, error)) : done
   } catch (error) {
-    log.warn({ err: error }, `${what}: failed, and the call goes on without it`)
-    return undefined
+    return failed(what, log, error)
   }
+}
+
+function failed(what: string, log: Log, error: unknown): undefined {
+  log.warn({ err: error }, `${what}: failed, and the call goes on without it`)
 }
 
 /** The same slot, except that giving it back never fails: when the coordinator did not hear of it, the lease ends it. */
@@ -35,7 +41,7 @@ class SureSlot implements Slot {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    this.#givenBack ??= beside('giving back a slot', this.#log, async () => this.#slot[Symbol.asyncDispose]())
+    this.#givenBack ??= beside('giving back a slot', this.#log, () => this.#slot[Symbol.asyncDispose]()) ?? givenBackAtOnce
     return this.#givenBack
   }
 }

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
 import { type AccountLimit, type Condition, isOverRate, type OverRate, type Slot } from '../coordination/coordinator.ts'
 import { givenBack } from '../coordination/meters.ts'
 import { Fault } from '../lib/fault.ts'
+import { type Soon, whenThere } from '../lib/soon.ts'
 import {
   type Candidate,
   hasRoom,
@@ -21,7 +21,8 @@ import { beside, sureSlot } from './beside.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
 import { metersOfAccount } from './meters.ts'
-import { patience } from './patience.ts'
+import { Patience } from './patience.ts'
+import { sessionKeyOf } from './session-key.ts'
 
 /** An account for one attempt, with its slot. */
 export interface Chosen {
@@ -52,7 +53,8 @@ export class Chooser {
   /** Accounts that gave no slot though they seemed to have one: a node that is alone has a share of it, and others are quicker. */
   readonly #gaveNone = new Set<string>()
   #stickyAsked = false
-  #session: Promise<string | undefined> | undefined
+  #session: Soon<string | undefined>
+  #sessionAsked = false
 
   constructor(admission: Admission, client: Client, parts: Parts) {
     this.#admission = admission
@@ -62,13 +64,34 @@ export class Chooser {
   }
 
   /** An account not yet tried, with its slot, at once or after standing in the pool's line. */
-  async next(): Promise<Chosen | Nobody> {
+  next(): Soon<Chosen | Nobody> {
+    return whenThere(this.#atOnce(), chosen => chosen ?? this.#inOrder())
+  }
+
+  /**
+   * What the order comes to for the first attempt of an ordinary call, where all that is known is known here: nobody is asked, and nobody
+   * waited for. Undefined when that does not find an account.
+   */
+  #atOnce(): Soon<Chosen | undefined> {
+    const { coordinator, clock, chance } = this.#parts
+    if (this.#stickyAsked || this.#admission.call.facts.hasEncryptedContent || !coordinator.known().isAll) return undefined
+    const accountId = this.#stickyAccount()
+    if (accountId instanceof Promise) return undefined
+    const now = this.#now(this.#all())
+    const warm = accountId === undefined ? undefined : now.find(accountId)
+    if (warm !== undefined && isSlow(warm)) return undefined
+    const best = warm ?? leastOf(this.#aged(now.draw(chance, nobodyExcepted)))
+    if (best === undefined || readinessOf(best, clock.nowMs()) !== 'free') return undefined
+    this.#stickyAsked = true
+    return this.#chosen(best)
+  }
+
+  async #inOrder(): Promise<Chosen | Nobody> {
     for (;;) {
       await this.#askAtOnce()
       const able = await this.#ableToRead()
       const chosen = (await this.#sticky(able)) ?? (await this.#free(able)) ?? (await this.#inLine(able))
       if (chosen === 'again') continue
-      if (chosen !== undefined) this.#tried.add(chosen.server.account.id)
       return chosen ?? this.nobody()
     }
   }
@@ -90,9 +113,7 @@ export class Chooser {
     const able = await this.#ableToRead('always')
     await this.#askOfAll(able)
     const best = leastLoaded(this.#aged(this.#now(able).list(['free'], this.#except())).filter(isQuick), this.#parts.chance)
-    const chosen = best && (await this.#chosen(best))
-    if (chosen !== undefined) this.#tried.add(chosen.server.account.id)
-    return chosen
+    return best && this.#chosen(best)
   }
 
   /** Nothing was sent to it: its slot and its rate are others' again, and it may still be asked. */
@@ -130,7 +151,7 @@ export class Chooser {
   /** The session and what others know of the accounts, so that a coordinator that is far away is waited for once. */
   async #askAtOnce(): Promise<void> {
     const { coordinator } = this.#parts
-    if (this.sessionKey === undefined || this.#session !== undefined || coordinator.known().isAll) return
+    if (this.sessionKey === undefined || this.#sessionAsked || coordinator.known().isAll) return
     const all = this.#all()
     await Promise.all([this.#sessionAccount(this.sessionKey), all.servers.length <= atOnceMax ? this.#askOfAll(all) : undefined])
   }
@@ -185,15 +206,17 @@ export class Chooser {
   }
 
   /** The session's account, for a call that may be sent anywhere. */
-  async #stickyAccount(): Promise<string | undefined> {
+  #stickyAccount(): Soon<string | undefined> {
     const isFree = this.#admission.boundTo === undefined
     return this.sessionKey !== undefined && isFree ? this.#sessionAccount(this.sessionKey) : undefined
   }
 
   /** The account that the session is bound to, if it is known. Asked once in a call. */
-  #sessionAccount(key: string): Promise<string | undefined> {
+  #sessionAccount(key: string): Soon<string | undefined> {
+    if (this.#sessionAsked) return this.#session
     const { coordinator, log, settings } = this.#parts
-    this.#session ??= beside('finding a session', log, () => coordinator.session(key, settings.sessionTtlMs))
+    this.#sessionAsked = true
+    this.#session = beside('finding a session', log, () => coordinator.session(key, settings.sessionTtlMs))
     return this.#session
   }
 
@@ -215,7 +238,12 @@ export class Chooser {
 
   #aged(measured: readonly Candidate[]): Candidate[] {
     const { clock, settings } = this.#parts
-    return measured.map(one => ({ ...one, condition: aged(one.condition, clock.nowMs(), settings.recordHalfLifeMs) }))
+    const nowMs = clock.nowMs()
+    return measured.map(({ account, model, condition }) => ({
+      account,
+      model,
+      condition: aged(condition, nowMs, settings.recordHalfLifeMs),
+    }))
   }
 
   async #free(able: Choosable): Promise<Chosen | 'again' | undefined> {
@@ -271,12 +299,20 @@ export class Chooser {
   }
 
   /** The slot and the rate together: what another call was quicker to take must not cost this one its share. */
-  async #chosen({ account, model }: Server): Promise<Chosen | undefined> {
-    const { coordinator, log } = this.#parts
-    const slot = await coordinator.take(this.#limitOf(account))
+  #chosen(server: Server): Soon<Chosen | undefined> {
+    const taking = this.#parts.coordinator.take(this.#limitOf(server.account))
+    return taking instanceof Promise ? taking.then(slot => this.#took(server, slot)) : this.#took(server, taking)
+  }
+
+  #took({ account, model }: Server, slot: Slot | OverRate | undefined): Chosen | undefined {
     if (isOverRate(slot)) return this.#noteOverRate(account.id, slot)
     if (slot === undefined) this.#gaveNone.add(account.id)
-    return slot && { server: { account, model }, slot: sureSlot(slot, log) }
+    return slot && this.#tries({ account, model }, sureSlot(slot, this.#parts.log))
+  }
+
+  #tries(server: Server, slot: Slot): Chosen {
+    this.#tried.add(server.account.id)
+    return { server, slot }
   }
 
   #limitOf(account: Account): AccountLimit {
@@ -317,13 +353,14 @@ export class Chooser {
     const leftMs = this.#admission.waitUntilMs - clock.elapsedMs()
     const isShort = ms !== undefined && ms < leftMs
     const tooLong = new Fault('line_timeout_account')
-    using waiting = patience([this.#client.left, closing], { clock, ms: isShort ? ms : leftMs, tooLong: () => tooLong })
+    const { leaving } = this.#client
+    using waiting = new Patience({ leaving, closing, clock, ms: isShort ? ms : leftMs, tooLong: () => tooLong })
     const { principal, offer } = this.#admission
     const accounts = candidates.map(({ account }) => this.#limitOf(account))
     const entry = { pool: offer.group.id, userId: principal.user.id, accounts, waitingMax: settings.poolWaitingMax }
     const startedMs = clock.elapsedMs()
     try {
-      const turn = await coordinator.wait(only ? { ...entry, only } : entry, waiting.signal)
+      const turn = await coordinator.wait(only ? { ...entry, only } : entry, waiting)
       if ('over' in turn) {
         this.#noteOverRate(turn.accountId, turn.over)
         return 'again'
@@ -349,7 +386,7 @@ export class Chooser {
     const server = this.#tried.has(waitedFor.id) ? undefined : this.#now(this.#all()).find(waitedFor.id)
     if (server === undefined || server.account.disabled) return 'again'
     scope.move()
-    return { server, slot }
+    return this.#tries(server, slot)
   }
 }
 
@@ -360,12 +397,4 @@ const nobodyExcepted: ReadonlySet<string> = new Set()
 
 function isReady(nowMs: number): (candidate: Candidate) => boolean {
   return candidate => ['free', 'probe'].includes(readinessOf(candidate, nowMs))
-}
-
-/** What the client calls its session, hashed with the user so that nobody lands in another's. */
-function sessionKeyOf(client: Client, { principal, call }: Admission): string | undefined {
-  const names = ['session_id', 'session-id', 'x-session-affinity'].map(name => client.header(name))
-  const said = [...names, call.facts.promptCacheKey].find(name => name !== undefined && name.trim() !== '')
-  if (said === undefined) return undefined
-  return createHash('sha256').update(`${principal.user.id}\n${said}`).digest('base64url')
 }

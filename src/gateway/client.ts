@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock, Timer } from '../lib/clock.ts'
-import { Fault } from '../lib/fault.ts'
+import type { Fault } from '../lib/fault.ts'
 import { type Soon, whenThere } from '../lib/soon.ts'
 import type { CallReading, Protocol, Telling } from '../protocols/protocol.ts'
 import type { CallReader } from '../protocols/read-in-worker.ts'
@@ -9,6 +9,7 @@ import { type Body, readBody } from './body.ts'
 import { Frames } from './frames.ts'
 import type { Gateway } from './gateway.ts'
 import { answerEvents, refusalEvents } from './in-stream.ts'
+import { Leaving } from './leaving.ts'
 
 export interface ClientSettings {
   /** Silence in line after which a streaming client hears a comment; 0 is never. Milliseconds. */
@@ -54,6 +55,8 @@ export interface Client {
   readonly over: Promise<void>
   /** Aborted, with the fault `client_left`, as soon as the client is gone before it heard everything. */
   readonly left: AbortSignal
+  /** The same, for who only wants to be told. */
+  readonly leaving: Leaving
   readonly hasLeft: boolean
   /** The status that the client saw; 0 before any. */
   readonly statusTold: number
@@ -96,7 +99,7 @@ export class HttpClient implements Client {
   readonly #frames: Frames
   readonly #clock: Clock
   readonly #settings: ClientSettings
-  readonly #left = new AbortController()
+  readonly leaving = new Leaving()
   #heard: 'nothing' | 'comments' | 'answer' | 'all' = 'nothing'
   #comments: Timer | undefined
   /** Undefined until somebody first waits with this client: its silence counts from then on. */
@@ -125,11 +128,11 @@ export class HttpClient implements Client {
   }
 
   get left(): AbortSignal {
-    return this.#left.signal
+    return this.leaving.signal
   }
 
   get hasLeft(): boolean {
-    return this.#left.signal.aborted
+    return this.leaving.hasLeft
   }
 
   get statusTold(): number {
@@ -285,7 +288,7 @@ export class HttpClient implements Client {
   #closed(): void {
     this.commentEvery(0)
     this.#stalled?.[Symbol.dispose]()
-    if (this.#heard !== 'all') this.#left.abort(new Fault('client_left'))
+    if (this.#heard !== 'all') this.leaving.leave()
   }
 }
 

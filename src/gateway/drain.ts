@@ -5,7 +5,7 @@ import { afterNothing } from '../upstreams/rest.ts'
 import type { Admission } from './admit.ts'
 import { conclude } from './conclude.ts'
 import { estimatedInput } from './estimate.ts'
-import { abandon, changeCondition, closeRow, judge, newReply, type Reply, type Tried } from './forward.ts'
+import { Answering, abandon, changeCondition, closeRow, judge, type Reply, type Tried } from './forward.ts'
 import type { Gateway } from './gateway.ts'
 import { type Outcome, readUnheard } from './relay.ts'
 import { rowOf, tell } from './row.ts'
@@ -129,7 +129,7 @@ async function drainUnanswered(tried: Tried & { readonly slot: Slot }, admission
     return settle(undefined, admission, 'client_left', gateway)
   }
   await judge(beginning, tried, gateway)
-  const reply = newReply({ attempt, beginning, server, slot, row }, scope.move())
+  const reply = new Answering({ attempt, beginning, server, slot, row }, gateway)
   const outcome = await readUnheard(reply, admission, gateway)
   await conclude({ ...outcome, status: statusOfNobody }, admission, 'client_left', gateway)
 }

@@ -4,7 +4,7 @@ import { beside } from './beside.ts'
 import type { Chooser, Chosen } from './choose.ts'
 import type { Client } from './client.ts'
 import type { Gateway } from './gateway.ts'
-import { unlessAborted } from './patience.ts'
+import { unlessLeft } from './leaving.ts'
 
 /** What an attempt came to: its beginning, undefined when the client left first, and who is to be asked instead. */
 export interface Begun {
@@ -26,11 +26,9 @@ export interface Elsewhere {
  */
 export async function beginningOrElsewhere(
   attempt: Attempt,
-  elsewhere: Elsewhere | undefined,
+  { chooser, limitMs }: Elsewhere,
   { client, gateway }: { readonly client: Client; readonly gateway: Pick<Gateway, 'clock' | 'log'> },
 ): Promise<Begun> {
-  if (elsewhere === undefined) return { beginning: await unlessAborted(attempt.beginning, client.left), next: undefined }
-  const { chooser, limitMs } = elsewhere
   let next: Chosen | undefined
   let timer: Timer = gateway.clock.after(limitMs, look)
 
@@ -48,7 +46,7 @@ export async function beginningOrElsewhere(
   }
 
   try {
-    const beginning = await unlessAborted(attempt.beginning, client.left)
+    const beginning = await unlessLeft(attempt.beginning, client.leaving)
     return { beginning, next }
   } finally {
     timer[Symbol.dispose]()

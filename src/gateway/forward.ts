@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type { Condition, Slot } from '../coordination/coordinator.ts'
 import { Fault, type FaultName } from '../lib/fault.ts'
-import { Scope } from '../lib/scope.ts'
+import { type Soon, whenThere } from '../lib/soon.ts'
 import type { Cut } from '../protocols/splice.ts'
 import { Attempt, type Beginning } from '../upstreams/attempt.ts'
 import type { Server } from '../upstreams/choosable.ts'
@@ -17,6 +17,7 @@ import { Chooser, type Chosen } from './choose.ts'
 import type { Client } from './client.ts'
 import { beginningOrElsewhere, type Elsewhere } from './first-event.ts'
 import type { Gateway } from './gateway.ts'
+import { unlessLeft } from './leaving.ts'
 import type { Receipt } from './receipt.ts'
 import { repairFor } from './repair.ts'
 import { requestHeaders } from './request-headers.ts'
@@ -54,7 +55,8 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
       await next?.slot[Symbol.asyncDispose]()
       throw client.left.reason
     }
-    let chosen = next ?? (await chooser.next())
+    const choosing = next ?? chooser.next()
+    let chosen = choosing instanceof Promise ? await choosing : choosing
     if ('why' in chosen) {
       if (last === undefined) throw unavailable(chosen.why, chosen.restEndsInMs)
       const waitMs = isRepeated ? undefined : repeatAfterMs(last.fault, gateway)
@@ -68,7 +70,8 @@ export async function forward(admission: Admission, client: Client, gateway: Gat
     const elsewhere = limitMs !== null && tries < settings.switchesMax ? { chooser, limitMs } : undefined
     const tried = await tryOne(chosen, elsewhere, { admission, client, gateway, cuts })
     if ('attempt' in tried) {
-      if (tried.beginning.kind !== 'refusal') await bindSession(chooser, chosen.server, gateway)
+      if (tried.beginning.kind !== 'refusal' && chooser.sessionKey !== undefined)
+        await bindSession(chooser.sessionKey, chosen.server, gateway)
       const repair = tries < settings.switchesMax ? repairFor(tried, admission) : undefined
       if (repair === undefined) return tried
       cuts = repair.cuts
@@ -97,43 +100,72 @@ export interface Failed {
 /** One attempt. The slot is given back here unless an answer took it along, or the drain did. */
 export async function tryOne({ server, slot }: Chosen, elsewhere: Elsewhere | undefined, trying: Trying): Promise<Reply | Failed> {
   const { admission, client, gateway, cuts } = trying
-  await using scope = new Scope()
-  scope.use(slot)
   const { facts, protocol } = admission.call
-  client.commentEvery(facts.stream ? gateway.settings.attemptCommentMs : 0)
-  const row = newRow(server, admission.receipt, gateway)
-  const startedMs = gateway.clock.elapsedMs()
-  const attempt = new Attempt(outboundOf(server, admission, client, cuts), { protocol, streams: facts.stream }, gateway)
-  scope.defer(async () => abandon(attempt, gateway))
-  admission.receipt.attempts.push(row)
-
-  const { beginning, next } = await beginningOrElsewhere(attempt, elsewhere, trying)
-  if (beginning === undefined) {
-    if (attempt.isSent) {
-      scope.move() // The drain has it now.
-      gateway.drain.takeUnanswered({ attempt, server, slot, row, startedMs }, admission)
-    } else {
-      attempt.abort()
-      closeRow(row, attempt, { name: 'aborted', status: null }, gateway.clock.elapsedMs() - startedMs)
-      await changeCondition(server, condition => afterNothing(condition, row.beganAtMs), gateway)
+  let attempt: Attempt | undefined
+  let isKept = false
+  try {
+    client.commentEvery(facts.stream ? gateway.settings.attemptCommentMs : 0)
+    const row = newRow(server, admission.receipt, gateway)
+    const startedMs = gateway.clock.elapsedMs()
+    attempt = new Attempt(outboundOf(server, admission, client, cuts), { protocol, streams: facts.stream }, gateway)
+    const tried = { attempt, server, row, startedMs }
+    admission.receipt.attempts.push(row)
+    const begun = elsewhere && (await beginningOrElsewhere(attempt, elsewhere, trying))
+    const beginning = begun === undefined ? await unlessLeft(attempt.beginning, client.leaving) : begun.beginning
+    if (beginning === undefined) {
+      isKept = attempt.isSent
+      if (isKept) gateway.drain.takeUnanswered({ ...tried, slot }, admission)
+      else await endUnsent(tried, gateway)
+      throw client.left.reason
     }
-    throw client.left.reason
+    const judging = judge(beginning, tried, gateway)
+    const fault = judging instanceof Promise ? await judging : judging
+    if (fault !== undefined) return { fault, next: begun?.next }
+    isKept = true
+    return new Answering({ attempt, beginning: beginning as Reply['beginning'], server, slot, row }, gateway)
+  } finally {
+    if (!isKept) await giveUp(attempt, slot, gateway)
   }
-  const fault = await judge(beginning, { attempt, server, row, startedMs }, gateway)
-  if (fault !== undefined) return { fault, next }
-  return newReply({ attempt, beginning: beginning as Reply['beginning'], server, slot, row }, scope.move())
 }
 
-export function newReply(parts: Pick<Reply, 'attempt' | 'beginning' | 'server' | 'slot' | 'row'>, scope: Scope): Reply {
-  let isOurs = true
-  return {
-    ...parts,
-    handOver() {
-      isOurs = false
-    },
-    async [Symbol.asyncDispose]() {
-      if (isOurs) await scope[Symbol.asyncDispose]()
-    },
+/** The client left before anything of the attempt can have reached the upstream. */
+async function endUnsent({ attempt, server, row, startedMs }: Tried, gateway: Gateway): Promise<void> {
+  attempt.abort()
+  closeRow(row, attempt, { name: 'aborted', status: null }, gateway.clock.elapsedMs() - startedMs)
+  await changeCondition(server, condition => afterNothing(condition, row.beganAtMs), gateway)
+}
+
+/** Ends what is still under way, and gives the account's slot back. */
+async function giveUp(attempt: Attempt | undefined, slot: Slot, gateway: Pick<Gateway, 'live'>): Promise<void> {
+  if (attempt !== undefined) abandon(attempt, gateway)
+  await slot[Symbol.asyncDispose]()
+}
+
+/** The reply of an attempt that has begun, whose slot and end are from now on the reply's. */
+export class Answering implements Reply {
+  readonly attempt: Attempt
+  readonly beginning: Reply['beginning']
+  readonly server: Server
+  readonly slot: Slot
+  readonly row: Writable<AttemptRow>
+  readonly #gateway: Pick<Gateway, 'live'>
+  #isOurs = true
+
+  constructor({ attempt, beginning, server, slot, row }: Omit<Reply, 'handOver' | keyof AsyncDisposable>, gateway: Pick<Gateway, 'live'>) {
+    this.attempt = attempt
+    this.beginning = beginning
+    this.server = server
+    this.slot = slot
+    this.row = row
+    this.#gateway = gateway
+  }
+
+  handOver(): void {
+    this.#isOurs = false
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isOurs) await giveUp(this.attempt, this.slot, this.#gateway)
   }
 }
 
@@ -143,12 +175,12 @@ export function abandon(attempt: Attempt, { live }: Pick<Gateway, 'live'>): void
 }
 
 /** What an attempt says of its account is worth knowing, but no answer hangs on it. */
-export async function changeCondition(
+export function changeCondition(
   { account }: Server,
   change: (condition: Condition) => Condition,
   { coordinator, log }: Pick<Gateway, 'coordinator' | 'log'>,
-): Promise<void> {
-  await beside('changing the condition of an account', log, () => coordinator.change(account.id, change))
+): Soon<Condition | undefined> {
+  return beside('changing the condition of an account', log, () => coordinator.change(account.id, change))
 }
 
 export interface Tried {
@@ -159,23 +191,23 @@ export interface Tried {
 }
 
 /** Says on the attempt's row and in the account's condition how it began. Returns the fault if it did not. */
-export async function judge(
+export function judge(
   beginning: Beginning,
   { attempt, server, row, startedMs }: Tried,
   gateway: Pick<Gateway, 'coordinator' | 'clock' | 'log' | 'settings' | 'metrics'>,
-): Promise<AttemptFault | undefined> {
+): Soon<AttemptFault | undefined> {
   const { clock, settings, metrics } = gateway
   if (beginning.kind === 'fault') {
     const { fault } = beginning
     closeRow(row, attempt, fault, clock.elapsedMs() - startedMs)
     metrics.attempts.inc({ account: server.account.name, ended: fault.name })
     const nowMs = clock.nowMs()
-    await changeCondition(
+    const changing = changeCondition(
       server,
       condition => afterFault(condition, fault, server.model, { ...settings, nowMs, sentAtMs: row.beganAtMs, waitedMs: row.durationMs }),
       gateway,
     )
-    return fault
+    return whenThere(changing, () => fault)
   }
   row.status = beginning.status
   row.upstreamRequestId = attempt.upstreamRequestId ?? null
@@ -183,8 +215,8 @@ export async function judge(
   row.durationMs = Math.round(clock.elapsedMs() - startedMs)
   row.answered = beginning.kind !== 'refusal'
   metrics.attempts.inc({ account: server.account.name, ended: beginning.kind === 'refusal' ? 'refused' : 'answered' })
-  await changeCondition(server, condition => begun(condition, beginning, { attempt, row }), gateway)
-  return undefined
+  const changing = changeCondition(server, condition => begun(condition, beginning, { attempt, row }), gateway)
+  return whenThere(changing, () => undefined)
 }
 
 /** A whole answer is a success; of a stream only its end will tell. */
@@ -244,8 +276,7 @@ function hashOf(userId: string): string {
   return createHash('sha256').update(`headgate user ${userId}`).digest('hex')
 }
 
-async function bindSession({ sessionKey }: Chooser, { account }: Server, { coordinator, log, settings }: Gateway): Promise<void> {
-  if (sessionKey === undefined) return
+async function bindSession(sessionKey: string, { account }: Server, { coordinator, log, settings }: Gateway): Promise<void> {
   await beside('binding a session', log, () => coordinator.bindSession(sessionKey, account.id, settings.sessionTtlMs))
 }
 

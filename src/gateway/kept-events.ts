@@ -5,7 +5,7 @@ import type { Attempt, EventSink } from '../upstreams/attempt.ts'
 import type { KeptAnswer, KeptAsking } from './ask-kept.ts'
 import type { Client } from './client.ts'
 import { abandon } from './forward.ts'
-import { unlessAborted } from './patience.ts'
+import { unlessLeft } from './leaving.ts'
 import { answerHeaders } from './request-headers.ts'
 import { rowOf, tell } from './row.ts'
 
@@ -17,7 +17,7 @@ export async function relayKeptEvents({ attempt, beginning }: KeptAnswer, model:
   const { client, receipt, gateway } = asking
   const relay = new EventsRelay(client, attempt, model)
   client.beginStream(answerHeaders(beginning.headers))
-  const end = await unlessAborted(attempt.pipe(relay), client.left)
+  const end = await unlessLeft(attempt.pipe(relay), client.leaving)
   abandon(attempt, gateway)
   if (end === undefined) throw client.left.reason
   const { last } = relay

@@ -1,54 +1,58 @@
-import type { Clock } from '../lib/clock.ts'
+import type { Waiter } from '../coordination/coordinator.ts'
+import type { Clock, Timer } from '../lib/clock.ts'
 import type { Fault } from '../lib/fault.ts'
+import type { Leaving } from './leaving.ts'
 
-/** How long one is willing to wait: a signal that aborts, with the fault that says why, whichever comes first. */
-export interface Patience extends Disposable {
-  readonly signal: AbortSignal
-  /** There is nothing to wait for any more. */
-  giveUp(why: Fault): void
+/** What ends a wait: the client leaves, the gateway stops, or so much time has passed, with the fault that `tooLong` makes. */
+export interface Ends {
+  readonly leaving: Leaving
+  readonly closing: AbortSignal
+  readonly clock: Clock
+  readonly ms: number
+  readonly tooLong: () => Fault
 }
 
 /**
- * Ends when the client leaves, when the gateway stops, or after `ms` with the fault that `tooLong` makes.
- * By hand, because `AbortSignal.any` and `.timeout` together cost several microseconds a call.
+ * How long one is willing to wait: a signal that aborts, with what says why, whichever comes first. Nothing is made and nothing is
+ * listened to before somebody asks for the signal, because hardly anybody has to wait.
  */
-export function patience(
-  signals: readonly AbortSignal[],
-  { clock, ms, tooLong }: { clock: Clock; ms: number; tooLong: () => Fault },
-): Patience {
-  const controller = new AbortController()
-  const listening = signals.map(signal => {
-    const leave = () => controller.abort(signal.reason)
-    if (signal.aborted) leave()
-    else signal.addEventListener('abort', leave)
-    return () => signal.removeEventListener('abort', leave)
-  })
-  const timer = clock.after(Math.max(0, ms), () => controller.abort(tooLong()))
-  return {
-    signal: controller.signal,
-    giveUp: why => controller.abort(why),
-    [Symbol.dispose]() {
-      timer[Symbol.dispose]()
-      for (const stop of listening) stop()
-    },
-  }
-}
+export class Patience implements Waiter, Disposable {
+  readonly #ends: Ends
+  #controller: AbortController | undefined
+  #timer: Timer | undefined
+  #leave: (() => void) | undefined
+  #close: (() => void) | undefined
 
-/** What `promise` becomes, or `undefined` as soon as the signal is aborted. */
-export function unlessAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result | undefined> {
-  if (signal.aborted) return Promise.resolve(undefined)
-  return new Promise((resolve, reject) => {
-    const leave = () => resolve(undefined)
-    signal.addEventListener('abort', leave)
-    promise.then(
-      result => {
-        signal.removeEventListener('abort', leave)
-        resolve(result)
-      },
-      error => {
-        signal.removeEventListener('abort', leave)
-        reject(error)
-      },
-    )
-  })
+  constructor(ends: Ends) {
+    this.#ends = ends
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= this.#begin()
+    return this.#controller.signal
+  }
+
+  /** There is nothing to wait for any more. */
+  giveUp(why: unknown): void {
+    this.#controller?.abort(why)
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer?.[Symbol.dispose]()
+    if (this.#leave) this.#ends.leaving.forget(this.#leave)
+    if (this.#close) this.#ends.closing.removeEventListener('abort', this.#close)
+  }
+
+  #begin(): AbortController {
+    const { leaving, closing, clock, ms, tooLong } = this.#ends
+    const controller = new AbortController()
+    this.#leave = () => controller.abort(leaving.signal.reason)
+    this.#close = () => controller.abort(closing.reason)
+    if (leaving.hasLeft) this.#leave()
+    else leaving.tell(this.#leave)
+    if (closing.aborted) this.#close()
+    else closing.addEventListener('abort', this.#close)
+    this.#timer = clock.after(Math.max(0, ms), () => controller.abort(tooLong()))
+    return controller
+  }
 }

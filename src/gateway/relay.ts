@@ -22,7 +22,7 @@ import { begin, goesOn } from './conclude.ts'
 import { toolWatch } from './extend.ts'
 import { abandon, changeCondition, closeRow, type Reply } from './forward.ts'
 import type { Gateway } from './gateway.ts'
-import { unlessAborted } from './patience.ts'
+import { unlessLeft } from './leaving.ts'
 import { answerHeaders } from './request-headers.ts'
 
 /**
@@ -67,7 +67,7 @@ export async function relay(reply: Reply, admission: Admission, client: Client, 
   const relaying = new StreamRelay(reply, admission, client, gateway)
   client.beginStream(answerHeaders(reply.beginning.headers))
   const running = relaying.run(gateway)
-  const outcome = await unlessAborted(running, client.left)
+  const outcome = await unlessLeft(running, client.leaving)
   if (outcome !== undefined) return outcome
   relaying.leave()
   // Its end is asked for: nothing is gained by reading on.

@@ -2,6 +2,7 @@ import { isOverRate, type Slot } from '../../src/coordination/coordinator.ts'
 import type { inMemory } from '../../src/coordination/memory.ts'
 import type { Adapters } from '../../src/headgate.ts'
 import { type Clock, systemClock } from '../../src/lib/clock.ts'
+import type { Soon } from '../../src/lib/soon.ts'
 import { type Database, DatabaseAway } from '../../src/storage/database.ts'
 
 /**
@@ -82,7 +83,7 @@ function newCounter() {
 }
 
 /** Makes a call, unless it is to fail. `isLost` gets what nobody else will get. */
-type Attempt = <Result>(name: string, work: () => Promise<Result>, isLost?: (result: Result) => void) => Promise<Result>
+type Attempt = <Result>(name: string, work: () => Soon<Result>, isLost?: (result: Result) => void) => Promise<Result>
 
 function attemptsFailing(moment: Moment, { isNth }: Counter): Attempt {
   return async (name, work, isLost) => {

@@ -85,16 +85,16 @@ test('a call that came in before the doors closed still finds its slot', async (
   const { promise: mayEnter, resolve: letEnter } = Promise.withResolvers<void>()
   const { promise: entering, resolve: enters } = Promise.withResolvers<void>()
   const slowly = (enter: Coordinator['enter']): Coordinator['enter'] => {
-    return async (caller, signal) => {
+    return async (caller, waiter) => {
       enters()
       await mayEnter
-      return enter(caller, signal)
+      return enter(caller, waiter)
     }
   }
   const wrapCoordinator = <Port extends Coordinator>(port: Port): Port =>
     new Proxy(port, {
       get(target, name) {
-        if (name === 'enter') return slowly((caller, signal) => target.enter(caller, signal))
+        if (name === 'enter') return slowly((caller, waiter) => target.enter(caller, waiter))
         const found: unknown = Reflect.get(target, name)
         return typeof found === 'function' ? found.bind(target) : found
       },

@@ -176,12 +176,12 @@ test('who leaves in the moment in which the slot is theirs has spent nothing', a
     adapters: {
       wrapCoordinator: coordinator => ({
         ...coordinator,
-        async enter(caller, signal) {
-          const slot = await coordinator.enter(caller, signal)
+        async enter(caller, waiter) {
+          const slot = await coordinator.enter(caller, waiter)
           if (!isFirst) return slot
           isFirst = false
           entered.resolve()
-          await once(signal, 'abort')
+          await once(waiter.signal, 'abort')
           return slot
         },
       }),

@@ -1,4 +1,4 @@
-import { type Caller, type Coordinator, isOverRate, type LineEntry, type Slot } from '../../src/coordination/coordinator.ts'
+import { type Caller, type Coordinator, isOverRate, type LineEntry, type Slot, type Waiter } from '../../src/coordination/coordinator.ts'
 import type { LawsParts } from './attempts.ts'
 import { type Played, playing } from './played.ts'
 
@@ -35,8 +35,8 @@ export class LineLaws {
 
   over(coordinator: Coordinator): Pick<Coordinator, 'enter' | 'take' | 'wait'> {
     return {
-      enter: (caller, signal) => this.#enter(caller, signal, coordinator),
-      wait: (entry, signal) => this.#wait(entry, signal, coordinator),
+      enter: (caller, waiter) => this.#enter(caller, waiter, coordinator),
+      wait: (entry, waiter) => this.#wait(entry, waiter, coordinator),
       take: async limit => {
         const slot = await coordinator.take(limit)
         if (slot === undefined || isOverRate(slot)) return slot
@@ -93,12 +93,12 @@ export class LineLaws {
     return [...this.#taken].filter(([, count]) => count !== 0).map(([name, count]) => `${count} of ${name}`)
   }
 
-  async #enter(asked: Caller, signal: AbortSignal, coordinator: Coordinator): Promise<Slot> {
-    const standing = this.#stand(asked, signal)
+  async #enter(asked: Caller, waiter: Waiter, coordinator: Coordinator): Promise<Slot> {
+    const standing = this.#stand(asked, waiter.signal)
     const { userId, keyId } = asked
     this.#callers.add(standing)
     try {
-      const slot = await coordinator.enter(asked, signal)
+      const slot = await coordinator.enter(asked, waiter)
       const { broke, clock, say } = this.#parts
       const { played } = standing
       if (!this.#fits(asked, played.beganMs)) broke(`${played.name} has a slot of ${userId} or ${keyId} that is one too many`)
@@ -115,11 +115,11 @@ export class LineLaws {
     }
   }
 
-  async #wait(asked: LineEntry, signal: AbortSignal, coordinator: Coordinator): ReturnType<Coordinator['wait']> {
-    const standing = this.#stand(asked, signal)
+  async #wait(asked: LineEntry, waiter: Waiter, coordinator: Coordinator): ReturnType<Coordinator['wait']> {
+    const standing = this.#stand(asked, waiter.signal)
     this.#entries.add(standing)
     try {
-      const turn = await coordinator.wait(asked, signal)
+      const turn = await coordinator.wait(asked, waiter)
       this.#entries.delete(standing)
       this.#expectTurn(standing, turn.accountId)
       this.#parts.say(`${standing.played.name} has come to ${turn.accountId} in line`)

@@ -39,13 +39,13 @@ export class Places {
     const ofAccount = (slot: Slot) => (this.account = new SharedSlot(slot)).share()
     this.coordinator = {
       ...coordinator,
-      enter: async (caller, signal) => (this.user = new SharedSlot(await coordinator.enter(caller, signal))).share(),
+      enter: async (caller, waiter) => (this.user = new SharedSlot(await coordinator.enter(caller, waiter))).share(),
       take: async account => {
         const slot = await coordinator.take(account)
         return slot === undefined || isOverRate(slot) ? slot : ofAccount(slot)
       },
-      wait: async (entry, signal) => {
-        const turn = await coordinator.wait(entry, signal)
+      wait: async (entry, waiter) => {
+        const turn = await coordinator.wait(entry, waiter)
         return 'slot' in turn ? { ...turn, slot: ofAccount(turn.slot) } : turn
       },
     }

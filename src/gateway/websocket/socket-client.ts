@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Clock } from '../../lib/clock.ts'
-import { Fault } from '../../lib/fault.ts'
+import type { Fault } from '../../lib/fault.ts'
 import { isFields } from '../../protocols/json.ts'
 import { errorMessage, messageOf, overSocket } from '../../protocols/openai-websocket.ts'
 import type { CallReading } from '../../protocols/protocol.ts'
@@ -8,6 +8,7 @@ import { typeOf } from '../../protocols/sse.ts'
 import type { Body } from '../body.ts'
 import type { Asked, Client } from '../client.ts'
 import { madeUpId } from '../client.ts'
+import { Leaving } from '../leaving.ts'
 
 /** The client's end of a WebSocket, as one call sees it. */
 export interface Mouth {
@@ -41,7 +42,7 @@ export class SocketClient implements Client {
   readonly streamId: string | undefined
   readonly #mouth: Mouth
   readonly #parts: SocketClientParts
-  readonly #left = new AbortController()
+  readonly leaving = new Leaving()
   /** What is to be said once this answer has ended. */
   readonly #after: Buffer[] = []
   #heard: 'nothing' | 'answer' | 'all' = 'nothing'
@@ -62,11 +63,11 @@ export class SocketClient implements Client {
   }
 
   get left(): AbortSignal {
-    return this.#left.signal
+    return this.leaving.signal
   }
 
   get hasLeft(): boolean {
-    return this.#left.signal.aborted
+    return this.leaving.hasLeft
   }
 
   get statusTold(): number {
@@ -75,7 +76,7 @@ export class SocketClient implements Client {
 
   /** The socket is closed. */
   leave(): void {
-    if (this.#heard !== 'all') this.#left.abort(new Fault('client_left'))
+    if (this.#heard !== 'all') this.leaving.leave()
     this.#end()
   }
 

@@ -87,7 +87,7 @@ async function heldFor(steering: Steering, conversation: Conversation, mouth: Mo
   try {
     const principal = await authenticate(turn.client, { principal: undefined }, gateway)
     await bindSteering(callAfter(running, said, body), principal, gateway)
-    successor.admission = await extended(successor.admission, said, gateway)
+    await extend(successor.admission, said, gateway)
     return successor
   } catch (error) {
     successor.open -= 1
@@ -185,10 +185,10 @@ function contextAfter({ admission, call }: Running, { settings }: Pick<Gateway, 
 }
 
 /** The same hold, for more input. */
-async function extended(admission: Admission, said: Steer, { ledger }: Pick<Gateway, 'ledger'>): Promise<Admission> {
+async function extend(admission: Admission, said: Steer, { ledger }: Pick<Gateway, 'ledger'>): Promise<void> {
   const { hold, receipt } = admission
   const size = sizeHold({ ...hold.size, inputTokens: hold.size.inputTokens + said.inputTokens })
   const answer = await ledger.extend(receipt.id, hold.funds, size.want)
   if (!('granted' in answer) || answer.granted < size.want) throw new Fault('money_short')
-  return { ...admission, hold: { ...hold, size } }
+  admission.hold = { ...hold, size }
 }

@@ -1,5 +1,4 @@
 import { Fault } from '../../lib/fault.ts'
-import type { Admission } from '../admit.ts'
 import { tryOne } from '../forward.ts'
 import type { Gateway } from '../gateway.ts'
 import { finish, learn, refuse } from '../handle.ts'
@@ -45,10 +44,8 @@ async function succeed(successor: Successor, exchange: Exchange, { previous, con
   if (successor.admission === undefined || call === undefined || server === undefined) throw new Error('a successor was never admitted')
   const known = conversation.contextOf(previous.exchange?.responseId ?? '')
   const later = successor.inputTokens - call.inputTokens // Of all that was steered the body has what came first.
-  const admission: Admission = {
-    ...successor.admission,
-    contextTokens: known === undefined ? successor.admission.contextTokens : known + later,
-  }
+  const { admission } = successor
+  if (known !== undefined) admission.contextTokens = known + later
   const { receipt } = admission
   try {
     using _call = call
