@@ -1,7 +1,8 @@
 import type { Dispatcher } from 'undici'
-import type { Clock, Timer } from '../lib/clock.ts'
+import type { Clock } from '../lib/clock.ts'
+import { Deadline } from '../lib/deadline.ts'
 import type { AnswerFacts, Protocol } from '../protocols/protocol.ts'
-import { type SseReader, sseReader } from '../protocols/sse.ts'
+import { type OnComment, type OnEvent, type SseReader, sseReader } from '../protocols/sse.ts'
 import { type Egress, EgressForbidden, type Outbound } from './egress.ts'
 import { type AttemptFault, type AttemptFaultName, type Headers, verdictOfCode, verdictOfStatus } from './verdict.ts'
 
@@ -61,14 +62,15 @@ export class Attempt implements Dispatcher.DispatchHandler {
   upstreamRequestId: string | undefined
 
   readonly #clock: Clock
+  /** Of what is waited for now. */
+  readonly #deadline: Deadline
   readonly #settings: AttemptSettings
   readonly #ask: AttemptAsk
   readonly #live: Set<Attempt>
   readonly #startedMs: number
-  readonly #reader: SseReader
+  #events: Events | undefined
   #begin!: (beginning: Beginning) => void
   #controller: Dispatcher.DispatchController | undefined
-  #timer: Timer
   #timerFault: AttemptFaultName
   #status = 0
   #headers: Headers = {}
@@ -92,13 +94,13 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#live = parts.live
     this.#live.add(this)
     this.#ask = ask
-    this.#reader = sseReader({ eventBytesMax: settings.answerBytesMax })
     this.#startedMs = clock.elapsedMs()
     this.beginning = new Promise(resolve => {
       this.#begin = resolve
     })
     this.#timerFault = ask.streams ? 'first_event_timeout' : 'headers_timeout'
-    this.#timer = clock.after(ask.streams ? settings.firstEventTimeoutMs : settings.jsonHeadersTimeoutMs, () => this.#timedOut())
+    this.#deadline = new Deadline(clock, settings.betweenBytesTimeoutMs, () => this.#timedOut())
+    this.#deadline.set(ask.streams ? settings.firstEventTimeoutMs : settings.jsonHeadersTimeoutMs)
     try {
       egress.send(outbound, this)
     } catch (error) {
@@ -143,7 +145,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
       }
     }
     if (this.#ended !== undefined) return this.#end?.(this.#ended)
-    this.#timer.restart()
+    this.#deadline.extend()
     this.#controller?.resume()
   }
 
@@ -175,7 +177,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#bodyBytes += chunk.length
     if (this.#mode === 'refusal' && this.#bodyBytes > refusalBytesMax) return
     if (this.#mode === 'json' && this.#bodyBytes > this.#settings.answerBytesMax) return this.abort('body_too_large')
-    this.#timer.restart()
+    this.#deadline.extend()
     this.#body.push(chunk)
   }
 
@@ -198,17 +200,23 @@ export class Attempt implements Dispatcher.DispatchHandler {
   // ------------------------------------------------------------------------------------------------------------------
 
   #readEvents(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#hasBegun) this.#timer.restart()
+    if (this.#hasBegun) this.#deadline.extend()
     try {
-      this.#reader.push(chunk, this.#takeEvent, this.#takeComment)
+      const { reader, onEvent, onComment } = (this.#events ??= this.#openEvents())
+      reader.push(chunk, onEvent, onComment)
     } catch (error) {
       return this.#abortWith('stream_malformed', error)
     }
     if (this.#isPaused || (this.#hasBegun && this.#sink === undefined)) controller.pause()
   }
 
-  readonly #takeEvent = (raw: Buffer, type: string) => this.#take(raw, type)
-  readonly #takeComment = (raw: Buffer) => this.#take(raw, undefined)
+  #openEvents(): Events {
+    return {
+      reader: sseReader({ eventBytesMax: this.#settings.answerBytesMax }),
+      onEvent: (raw, type) => this.#take(raw, type),
+      onComment: raw => this.#take(raw, undefined),
+    }
+  }
 
   #take(raw: Buffer, type: string | undefined): void {
     if (this.#mode === 'over') return
@@ -246,7 +254,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   #streamEnded(): void {
     // What stands after the last blank line is an event that was never finished, and so is none.
-    this.#reader.end()
+    this.#events?.reader.end()
     if (!this.#hasBegun) return this.#fail('reset', 'the stream ended before its first event')
     this.#endStream('ended')
   }
@@ -269,9 +277,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   #waitFor(fault: AttemptFaultName, ms: number): void {
-    this.#timer[Symbol.dispose]()
     this.#timerFault = fault
-    this.#timer = this.#clock.after(ms, () => this.#timedOut())
+    this.#deadline.set(ms)
   }
 
   /** Ends it with a fault of its own, which is told even though undici will say "aborted". */
@@ -309,8 +316,15 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#mode = 'over'
     this.#body = []
     this.#live.delete(this)
-    this.#timer[Symbol.dispose]()
+    this.#deadline[Symbol.dispose]()
   }
+}
+
+/** What reads a stream, and to whom it gives. */
+interface Events {
+  readonly reader: SseReader
+  readonly onEvent: OnEvent
+  readonly onComment: OnComment
 }
 
 function firstEventFault(raw: Buffer, type: string, protocol: Protocol): AttemptFault | 'client' | undefined {
