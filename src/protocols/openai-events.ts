@@ -197,19 +197,33 @@ export function parsedAnswer(data: string | Buffer): Fields {
 }
 
 function factsOf(response: Fields): AnswerFacts {
-  const { conversation, output } = response
-  const items = Array.isArray(output) ? output.filter(isFields) : []
+  const { conversation } = response
+  const { itemIds, containerIds } = idsIn(response.output)
   return {
     status: textOr(response.status),
     responseId: textOr(response.id),
     model: textOr(response.model),
     serviceTier: textOr(response.service_tier),
     usage: usageOf(response),
-    itemIds: items.map(item => textOr(item.id)).filter(id => id !== null),
-    containerIds: [...new Set(items.map(containerOf).filter(id => id !== null))],
+    itemIds,
+    containerIds,
     conversationId: textOr(isFields(conversation) ? conversation.id : conversation),
     error: isFields(response.error) ? errorOf(response.error) : null,
   }
+}
+
+/** Of the output's items, and of the containers that they name, each of these once. */
+function idsIn(output: unknown): Pick<AnswerFacts, 'itemIds' | 'containerIds'> {
+  const itemIds: string[] = []
+  let containerIds: Set<string> | undefined
+  for (const item of Array.isArray(output) ? output : []) {
+    if (!isFields(item)) continue
+    const id = textOr(item.id)
+    const containerId = containerOf(item)
+    if (id !== null) itemIds.push(id)
+    if (containerId !== null) containerIds = (containerIds ?? new Set()).add(containerId)
+  }
+  return { itemIds, containerIds: containerIds === undefined ? [] : [...containerIds] }
 }
 
 /** Where a code interpreter ran, or a shell (npm openai, `ResponseCodeInterpreterToolCall` and `ResponseContainerReference`). */

@@ -16,19 +16,25 @@ export function usageOf(response: Fields): Usage | null {
   const cacheWriteTokens = Math.min(inputTokens - cachedTokens, countOf(details.cache_write_tokens))
   const cacheWrite12hTokens = Math.min(cacheWriteTokens, countOf(fieldsOf(details.cache_write_tokens_details).ttl_12h_tokens))
   const reasoningTokens = Math.min(outputTokens, countOf(fieldsOf(usage.output_tokens_details).reasoning_tokens))
-  const tools = { webSearches: webSearchesOf(response), fileSearches: itemsOf(response, 'file_search_call').length }
-  return { inputTokens, cachedTokens, cacheWriteTokens, cacheWrite12hTokens, outputTokens, reasoningTokens, ...tools }
+  const webSearches = webSearchesOf(response)
+  const fileSearches = countItems(response, isFileSearch)
+  return { inputTokens, cachedTokens, cacheWriteTokens, cacheWrite12hTokens, outputTokens, reasoningTokens, webSearches, fileSearches }
 }
 
 /** The upstream's own number of billable searches, else the calls that searched: opening a page is free. */
 function webSearchesOf(response: Fields): number {
   const search = fieldsOf(response.tool_usage).web_search
   if (isFields(search) && search.num_requests !== undefined) return countOf(search.num_requests)
-  return itemsOf(response, 'web_search_call').filter(item => fieldsOf(item.action).type === 'search').length
+  return countItems(response, isWebSearch)
 }
 
-function itemsOf({ output }: Fields, type: string): Fields[] {
-  return Array.isArray(output) ? output.filter(item => isFields(item) && item.type === type) : []
+const isFileSearch = ({ type }: Fields) => type === 'file_search_call'
+const isWebSearch = ({ type, action }: Fields) => type === 'web_search_call' && fieldsOf(action).type === 'search'
+
+function countItems({ output }: Fields, isCounted: (item: Fields) => boolean): number {
+  let count = 0
+  for (const item of Array.isArray(output) ? output : []) if (isFields(item) && isCounted(item)) count += 1
+  return count
 }
 
 /**
@@ -47,8 +53,10 @@ export function countOf(value: unknown): number {
 /** No answer uses more of anything. Sums of what was reported must stay countable, whatever a server says. */
 const countMost = 1_000_000_000_000
 
+const noFields: Fields = {}
+
 export function fieldsOf(value: unknown): Fields {
-  return isFields(value) ? value : {}
+  return isFields(value) ? value : noFields
 }
 
 /** What a model wrote into a JSON answer, reasoning and the input of tools included. For an estimate, when no usage is reported. */

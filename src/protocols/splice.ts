@@ -18,7 +18,8 @@ type Place = Pick<CallFacts, 'fields' | 'insertAt' | 'isEmptyObject'>
 export function fieldCuts(facts: Place, changes: Changes): Cut[] {
   const cuts: Cut[] = []
   const added: string[] = []
-  for (const [name, value] of Object.entries(changes)) {
+  for (const name in changes) {
+    const value = changes[name]
     if (value === undefined) continue
     const span = facts.fields[name]
     if (span === undefined) added.push(`"${name}":${JSON.stringify(value)}`)
@@ -52,7 +53,9 @@ function isBlank(byte: number | undefined): boolean {
 
 /** What a `content-length` must say. */
 export function byteLengthOf(slices: readonly Buffer[]): number {
-  return slices.reduce((sum, slice) => sum + slice.length, 0)
+  let bytes = 0
+  for (const { length } of slices) bytes += length
+  return bytes
 }
 
 /** Bytes from `start` to `end` that give way to `text`. */
@@ -64,6 +67,7 @@ export interface Cut {
 
 /** The bytes with each cut made, as slices. Cuts must not overlap; their order does not matter. */
 export function cut(bytes: Buffer, cuts: readonly Cut[]): Buffer[] {
+  if (cuts.length === 0 && bytes.length > 0) return [bytes]
   const slices: Buffer[] = []
   let from = 0
   for (const { start, end, text } of cuts.toSorted((a, b) => a.start - b.start)) {

@@ -5,6 +5,7 @@ import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici'
 import { WebSocket } from 'ws'
 import { isPublicAddress } from '../lib/address.ts'
 import { joined } from '../lib/bytes.ts'
+import { byteLengthOf } from '../protocols/splice.ts'
 import { Pieces } from './pieces.ts'
 
 /** Which way out a request may take. */
@@ -72,14 +73,16 @@ export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: nu
         requirePublic(origin, 'https:')
         if (route.proxy !== null) requirePublic(route.proxy)
       }
-      const bytes = body.reduce((sum, slice) => sum + slice.length, 0)
+      const bytes = byteLengthOf(body)
+      const isJoined = bytes <= joinBytesMax
       agentFor(route).dispatch(
         {
           origin,
           path,
           method,
-          headers: method !== 'POST' ? { ...headers } : { ...headers, 'content-length': String(bytes) },
-          body: sent(body, bytes),
+          // Of a buffer undici says the length itself.
+          headers: isJoined ? headers : { ...headers, 'content-length': String(bytes) },
+          body: body.length === 0 ? null : isJoined ? joined(body, bytes) : inPieces(body),
           // Attempts keep their own time, to the millisecond.
           headersTimeout: 0,
           bodyTimeout: 0,
@@ -162,9 +165,7 @@ const publicLookup: LookupFunction = (hostname, options, callback) => {
   })
 }
 
-function sent(body: readonly Buffer[], bytes: number): Buffer | Readable | null {
-  if (body.length === 0) return null
-  if (bytes <= joinBytesMax) return joined(body, bytes)
+function inPieces(body: readonly Buffer[]): Readable {
   return Readable.from(lettingGo([...body]), { objectMode: false })
 }
 
