@@ -5,10 +5,10 @@ export function newSlot(name: string, giveBack: () => void): Slot {
   return new HeldSlot(name, giveBack)
 }
 
-/** What giving back resolves to where nobody has to be told. */
-export const givenBackAtOnce = Promise.resolve()
+const givenBack = Promise.resolve()
 
-class HeldSlot implements Slot {
+/** Its giving back is over at once, and does not fail: whoever else must hear of it is told afterwards. */
+export class HeldSlot implements Slot {
   readonly name: string
   #giveBack: (() => void) | undefined
 
@@ -21,6 +21,6 @@ class HeldSlot implements Slot {
     const giveBack = this.#giveBack
     this.#giveBack = undefined
     giveBack?.()
-    return givenBackAtOnce
+    return givenBack
   }
 }

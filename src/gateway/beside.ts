@@ -1,5 +1,5 @@
 import type { Slot } from '../coordination/coordinator.ts'
-import { givenBackAtOnce } from '../coordination/slot.ts'
+import { HeldSlot } from '../coordination/slot.ts'
 import type { Log } from '../lib/log.ts'
 import type { Soon } from '../lib/soon.ts'
 
@@ -22,7 +22,7 @@ function failed(what: string, log: Log, error: unknown): undefined {
 
 /** The same slot, except that giving it back never fails: when the coordinator did not hear of it, the lease ends it. */
 export function sureSlot(slot: Slot, log: Log): Slot {
-  return new SureSlot(slot, log)
+  return slot instanceof HeldSlot ? slot : new SureSlot(slot, log)
 }
 
 /** Given back by several, of whom only the first has anything to give. */
@@ -41,7 +41,11 @@ class SureSlot implements Slot {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    this.#givenBack ??= beside('giving back a slot', this.#log, () => this.#slot[Symbol.asyncDispose]()) ?? givenBackAtOnce
+    this.#givenBack ??= this.#giveBack()
     return this.#givenBack
+  }
+
+  async #giveBack(): Promise<void> {
+    await beside('giving back a slot', this.#log, () => this.#slot[Symbol.asyncDispose]())
   }
 }

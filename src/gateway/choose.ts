@@ -48,10 +48,10 @@ export class Chooser {
   readonly #parts: Parts
   readonly #tried = new Set<string>()
   /** Accounts whose own rates have no room for this call, and until when. Smaller calls may still fit. */
-  readonly #overRate = new Map<string, number>()
+  #overRate: Map<string, number> | undefined
   readonly sessionKey: string | undefined
   /** Accounts that gave no slot though they seemed to have one: a node that is alone has a share of it, and others are quicker. */
-  readonly #gaveNone = new Set<string>()
+  #gaveNone: Set<string> | undefined
   #stickyAsked = false
   #session: Soon<string | undefined>
   #sessionAsked = false
@@ -164,18 +164,18 @@ export class Chooser {
 
   /** Those that this call does not ask: they had their turn, or have no room by their own rates. */
   #except(): ReadonlySet<string> {
-    if (this.#overRate.size === 0) return this.#tried
+    if (this.#overRate === undefined) return this.#tried
     const nowMs = this.#parts.clock.nowMs()
     for (const [id, untilMs] of this.#overRate) if (untilMs <= nowMs) this.#overRate.delete(id)
     return new Set([...this.#tried, ...this.#overRate.keys()])
   }
 
   #exceptGaveNone(): ReadonlySet<string> {
-    return this.#gaveNone.size === 0 ? this.#except() : new Set([...this.#except(), ...this.#gaveNone])
+    return this.#gaveNone === undefined ? this.#except() : new Set([...this.#except(), ...this.#gaveNone])
   }
 
   #forThisCall({ account }: Server, condition: Condition): Condition {
-    const untilMs = this.#overRate.get(account.id) ?? 0
+    const untilMs = this.#overRate?.get(account.id) ?? 0
     return untilMs > condition.restingUntilMs ? { ...condition, restingUntilMs: untilMs } : condition
   }
 
@@ -269,7 +269,7 @@ export class Chooser {
     const all = this.#all()
     await this.#askOfAll(all)
     const out = this.#now(all).count(['circuit', 'probe', 'disabled'], nobodyExcepted)
-    if (this.#overRate.size > 0 || out < all.servers.length) return undefined
+    if ((this.#overRate?.size ?? 0) > 0 || out < all.servers.length) return undefined
     const best = leastBad(this.#aged(this.#now(able).list(['circuit'], this.#exceptGaveNone()).filter(hasRoom)), this.#parts.chance)
     return best && ((await this.#take(best, 'circuit')) ?? 'again')
   }
@@ -306,7 +306,7 @@ export class Chooser {
 
   #took({ account, model }: Server, slot: Slot | OverRate | undefined): Chosen | undefined {
     if (isOverRate(slot)) return this.#noteOverRate(account.id, slot)
-    if (slot === undefined) this.#gaveNone.add(account.id)
+    if (slot === undefined) this.#gaveNone = (this.#gaveNone ?? new Set()).add(account.id)
     return slot && this.#tries({ account, model }, sureSlot(slot, this.#parts.log))
   }
 
@@ -321,7 +321,7 @@ export class Chooser {
 
   /** An account's own rates steer the choice: one that has no room this minute is not there for this call. */
   #noteOverRate(accountId: string, { retryAfterMs }: OverRate): undefined {
-    this.#overRate.set(accountId, this.#parts.clock.nowMs() + retryAfterMs)
+    this.#overRate = (this.#overRate ?? new Map()).set(accountId, this.#parts.clock.nowMs() + retryAfterMs)
   }
 
   async #giveBackRates(account: Account): Promise<void> {
