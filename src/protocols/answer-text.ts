@@ -20,6 +20,7 @@ export const keptBytesMax = 256 * 1024
 /** So that each byte is copied once, and a short answer takes little room. */
 const firstPageBytes = 1024
 const pageBytes = 4096
+const loopBytesMax = 32
 
 /**
  * Keeps the text of a stream's deltas as it passes, because nobody can know yet whether the answer will say what it used. The
@@ -62,10 +63,14 @@ export class AnswerText {
     const until = beforeEscape(bytes, start, Math.min(end, start + keptBytesMax - this.#keptBytes), end)
     for (let from = start; from < until; ) {
       const page = this.#free === 0 ? this.#newPage() : this.#pages.at(-1)!
-      const copied = bytes.copy(page, page.length - this.#free, from, until)
-      this.#free -= copied
-      this.#keptBytes += copied
-      from += copied
+      const at = page.length - this.#free
+      const count = Math.min(until - from, this.#free)
+      // A delta is a word as a rule: so few bytes are sooner copied one by one than handed to the system's own way.
+      if (count > loopBytesMax) bytes.copy(page, at, from, from + count)
+      else for (let i = 0; i < count; i++) page[at + i] = bytes[from + i]!
+      this.#free -= count
+      this.#keptBytes += count
+      from += count
     }
   }
 

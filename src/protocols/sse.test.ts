@@ -233,3 +233,26 @@ test('an event that begins like the one before is read to its end all the same',
   for (const event of stream) reader.push(Buffer.from(event), (raw, type) => told.push(`${type} ${dataOf(raw).replace('\n', '+')}`))
   expect(told).toEqual(['a 1', 'b 2', 'a 3', 'a 4+5', 'c {"type":"c"}', 'd {"type":"d"}', 'aa 6'])
 })
+
+test.each([
+  ['another of its type', 'event: a\ndata: 22\n\n'],
+  ['one that goes on after a line end', 'event: a\ndata: 22\nx: 3\n\n'],
+  ['two, divided by carriage returns', 'event: a\ndata: 2\r\rdata: 3\n\n'],
+  ['one of two data lines', 'event: a\ndata: 2\ndata: 3\n\n'],
+])('after an event comes %s, wherever it is cut', (_, next) => {
+  const first = 'event: a\ndata: 1\n\n'
+  const whole = tell([Buffer.from(first + next)]).map(brief)
+  for (let at = 1; at <= next.length; at += 1) {
+    const chunks = [first, next.slice(0, at), next.slice(at), first].map(text => Buffer.from(text))
+    expect(tell(chunks).map(brief), `cut at ${at}`).toEqual([...whole, ['event', first, 'a']])
+  }
+})
+
+test.each([
+  ['in the middle of a line', 'x: '],
+  ['after a line', 'id: 7\n'],
+])('what looks like a whole event %s is a part of one', (_, begun) => {
+  const first = 'event: a\ndata: 1\n\n'
+  const whole = tell([Buffer.from(first + begun + first)]).map(brief)
+  expect(tell([first, begun, first].map(text => Buffer.from(text))).map(brief)).toEqual(whole)
+})

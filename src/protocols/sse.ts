@@ -87,6 +87,7 @@ const lf = 0x0a
 const cr = 0x0d
 
 const nothing = Buffer.alloc(0)
+const nobody = () => {}
 
 class Splitter implements SseReader {
   readonly #eventBytesMax: number
@@ -95,8 +96,8 @@ class Splitter implements SseReader {
   #lineIsEmpty = true
   /** The last chunk ended with a CR, which ended a line or the whole event; an LF may still belong to it. */
   #openCr: 'none' | 'line' | 'event' = 'none'
-  #toEvent: OnEvent = () => {}
-  #toComment: OnComment = () => {}
+  #toEvent: OnEvent = nobody
+  #toComment: OnComment = nobody
   #hasCr = false
   /** How the last event began that had its type in its first line and its data in the second: most events are of the type of the one before. */
   #opening: Buffer = nothing
@@ -107,10 +108,11 @@ class Splitter implements SseReader {
     this.#carry = carry
   }
 
-  push(chunk: Buffer, onEvent: OnEvent, onComment: OnComment = () => {}): void {
+  push(chunk: Buffer, onEvent: OnEvent, onComment: OnComment = nobody): void {
     this.#toEvent = onEvent
     this.#toComment = onComment
     if (chunk.length === 0) return
+    if (this.#isOneEvent(chunk)) return onEvent(chunk, this.#openingType)
     const endsEvent = this.#openCr === 'event'
     const at = this.#closeCr(chunk)
     const start = this.#split(chunk, at, endsEvent ? at : 0)
@@ -170,6 +172,12 @@ class Splitter implements SseReader {
     if (type === undefined) return this.#toComment(raw)
     this.#remember(raw, type)
     this.#toEvent(raw, type)
+  }
+
+  /** Most chunks of a model that writes are one event like the last one, and need not be taken apart to see that. */
+  #isOneEvent(chunk: Buffer): boolean {
+    if (this.#carry.length > 0 || !this.#lineIsEmpty || this.#openCr !== 'none' || chunk.length > this.#eventBytesMax) return false
+    return chunk[chunk.length - 1] === lf && this.#opensAsLast(chunk) && chunk.indexOf(cr) < 0
   }
 
   /** Two lines, of which the first says the type of the last event, and nothing else. */
