@@ -10,7 +10,7 @@ import { resultTable, targetTable } from './report.ts'
 import { type Plan, type Results, runRounds } from './rounds.ts'
 import { loadOf, saveResults } from './save.ts'
 import { scenarios } from './scenarios.ts'
-import { direct, relay } from './subjects/bare.ts'
+import { direct, late, relay } from './subjects/bare.ts'
 import { headgate } from './subjects/headgate.ts'
 import { many } from './subjects/many.ts'
 import { nginx } from './subjects/nginx.ts'
@@ -18,7 +18,7 @@ import { portkey } from './subjects/portkey.ts'
 import type { Subject } from './subjects/subject.ts'
 
 /** Headgate beside what else stands between a client and an upstream, in one run. README.md beside this file says how to read it. */
-const subjects: readonly Subject[] = [direct, nginx, relay, headgate, many, portkey]
+const subjects: readonly Subject[] = [direct, nginx, relay, late, headgate, many, portkey]
 const resultsFolder = join(import.meta.dirname, 'results')
 
 const warmUpMs = 6_000
@@ -72,7 +72,7 @@ function choose(names: readonly string[]): Pick<Plan, 'subjects' | 'scenarios'> 
   }
   const some = { subjects: subjects.filter(isMeant), scenarios: scenarios.filter(isMeant) }
   return {
-    subjects: some.subjects.length === 0 ? subjects : some.subjects,
+    subjects: some.subjects.length === 0 ? subjects.filter(({ onlyNamed = false }) => !onlyNamed) : some.subjects,
     scenarios: some.scenarios.length === 0 ? scenarios : some.scenarios,
   }
 }

@@ -16,6 +16,8 @@ export interface Figures {
   readonly p99Ms: number
   readonly firstP50Ms: number
   readonly firstP99Ms: number
+  /** How late the load itself was with a call, which is in no other figure. */
+  readonly lateP99Ms: number
   readonly silenceMs: number
   /** Resident, the most while it ran. */
   readonly memoryMiB: number
@@ -51,6 +53,7 @@ export async function measure(scenario: Scenario, measured: Measured): Promise<{
       mainMicros: each(after.gateway.main - before.gateway.main),
       ...{ p50Ms: percentile(answered.tookMs, 50), p99Ms: percentile(answered.tookMs, 99) },
       ...{ firstP50Ms: percentile(answered.firstEventMs, 50), firstP99Ms: percentile(answered.firstEventMs, 99) },
+      lateP99Ms: percentile(answered.lateMs, 99),
       silenceMs: scenario.ask.stream ? answered.longestSilenceMs : Number.NaN,
       memoryMiB: await memory,
       loadBusy: (after.load.all - before.load.all) / elapsedMicros,

@@ -8,7 +8,14 @@ import { headgate } from './subjects/headgate.ts'
 
 const none: Figures = {
   ...{ perSecond: Number.NaN, seconds: Number.NaN, cpuMicros: Number.NaN, mainMicros: Number.NaN, p50Ms: Number.NaN, p99Ms: Number.NaN },
-  ...{ firstP50Ms: Number.NaN, firstP99Ms: Number.NaN, silenceMs: Number.NaN, memoryMiB: Number.NaN, loadBusy: Number.NaN },
+  ...{
+    firstP50Ms: Number.NaN,
+    firstP99Ms: Number.NaN,
+    lateP99Ms: Number.NaN,
+    silenceMs: Number.NaN,
+    memoryMiB: Number.NaN,
+    loadBusy: Number.NaN,
+  },
 }
 const rounds = (name: keyof Figures, values: readonly number[]) => values.map(value => ({ ...none, [name]: value }))
 

@@ -2,10 +2,13 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { type Heard, Reader } from './reader.ts'
 
+/** Where every lane reads, one after another: memory for each read is soon so much that collecting it stops the load. */
+const read = Buffer.allocUnsafeSlow(64 * 1024)
+
 /** One connection, that carries one call at a time. */
 export interface Lane {
-  /** Resolves with the answer when it is whole. Rejects when the connection ends before. */
-  call(request: Buffer): Promise<Heard>
+  /** Resolves with the answer when it is whole. Rejects when the connection ends before. `sent` is called as the bytes are handed to the system. */
+  call(request: Buffer, sent?: () => void): Promise<Heard>
   close(): void
 }
 
@@ -13,9 +16,9 @@ export interface Lane {
 export async function openLane(port: number): Promise<Lane> {
   let line = await openLine(port)
   return {
-    async call(request) {
+    async call(request, sent) {
       if (line.isClosed()) line = await openLine(port)
-      return line.call(request)
+      return line.call(request, sent)
     },
     close: () => line.close(),
   }
@@ -26,25 +29,27 @@ interface Line extends Lane {
 }
 
 async function openLine(port: number): Promise<Line> {
-  const socket = connect({ host: '127.0.0.1', port, noDelay: true })
-  await once(socket, 'connect')
   const reader = new Reader()
   let closes = false
   let waiting: PromiseWithResolvers<Heard> | undefined
-  socket.on('data', chunk => {
-    if (!reader.push(chunk, performance.now())) return
+  function hear(length: number): boolean {
+    if (!reader.push(read.subarray(0, length), performance.now())) return true
     const { heard } = reader
     closes = heard.closes
     reader.reset()
     waiting?.resolve(heard)
     waiting = undefined
-  })
+    return true
+  }
+  const socket = connect({ host: '127.0.0.1', port, noDelay: true, onread: { buffer: read, callback: hear } })
+  await once(socket, 'connect')
   const end = (error: Error) => waiting?.reject(error)
   socket.on('error', end)
   socket.on('close', () => end(new Error(`the connection ended in the middle of an answer, after ${reader.heard.events} events`)))
   return {
-    call(request) {
+    call(request, sent) {
       waiting = Promise.withResolvers<Heard>()
+      sent?.()
       socket.write(request)
       return waiting.promise
     },

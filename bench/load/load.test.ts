@@ -92,3 +92,25 @@ test('a call that finds every connection taken is made all the same, and its tim
   expect(calls).toBe(8)
   expect(Math.max(...due)).toBeLessThan(releasedMs)
 })
+
+test('what the load itself is late with is told, and is in no time of the gateway', async () => {
+  await using server = await serving((_, response) => response.end('{}'))
+  let releasedMs = 0
+  const due: number[] = []
+  const sent: number[] = []
+  const told = (_: Heard, tookMs: number) => void sent.push(performance.now() - tookMs)
+  const busy = () => {
+    releasedMs = performance.now() + 80
+    while (performance.now() < releasedMs);
+  }
+  const chance = () => {
+    if (releasedMs === 0) queueMicrotask(busy) // When the due times are on their way, all of them within these 80 ms.
+    releasedMs ||= 1
+    return 0.5
+  }
+  const { lateMs } = await arrive({ ...server.load, told }, { perSecond: 1_000, ms: 5, lanes: 8, chance })
+  for (const [call, atMs] of sent.entries()) due.push(atMs - lateMs[call]!)
+  expect(due).toHaveLength(8)
+  expect(Math.max(...due)).toBeLessThan(releasedMs)
+  expect(Math.min(...sent)).toBeGreaterThan(releasedMs - 1)
+})

@@ -19,10 +19,15 @@ export interface Answered {
   readonly calls: number
   readonly events: number
   readonly seconds: number
-  /** From when a call was due until its answer was whole. */
+  /**
+   * Until the answer was whole, from when the call's bytes were handed to the system; where it found no connection free, which is the
+   * gateway's doing, from when it was due.
+   */
   readonly tookMs: readonly number[]
-  /** From when a stream was due until its first event. */
+  /** Until the first event of a stream, from when `tookMs` begins. */
   readonly firstEventMs: readonly number[]
+  /** The load's own doing, that is in neither: from when a call was due until `tookMs` begins. */
+  readonly lateMs: readonly number[]
   /** Between two events of a stream. */
   readonly longestSilenceMs: number
 }
@@ -39,7 +44,7 @@ export async function keepInFlight(load: Load, inFlight: number, ms: number): Pr
   const untilMs = performance.now() + ms
   await Promise.all(
     lanes.all.map(async lane => {
-      while (performance.now() < untilMs) await tally.call(lane, performance.now())
+      while (performance.now() < untilMs) await tally.call(lane, { dueMs: performance.now(), foundLane: true })
     }),
   )
   return tally.answered()
@@ -50,7 +55,7 @@ export async function allAtOnce(load: Load, count: number): Promise<Answered> {
   using lanes = await openLanes(load.port, count)
   const tally = newTally(load)
   const dueMs = performance.now()
-  await Promise.all(lanes.all.map(lane => tally.call(lane, dueMs)))
+  await Promise.all(lanes.all.map(lane => tally.call(lane, { dueMs, foundLane: false })))
   return tally.answered()
 }
 
@@ -79,7 +84,7 @@ export async function arrive(load: Load, arrivals: Arrivals): Promise<Answered> 
   try {
     await Promise.all(
       lanes.all.map(async lane => {
-        for (let dueMs = await due.take(); dueMs !== undefined; dueMs = await due.take()) await tally.call(lane, dueMs)
+        for (let one = await due.take(); one !== undefined; one = await due.take()) await tally.call(lane, one)
       }),
     )
   } finally {
@@ -88,20 +93,28 @@ export async function arrive(load: Load, arrivals: Arrivals): Promise<Answered> 
   return tally.answered()
 }
 
+/** A call that is to be made. */
+interface Due {
+  readonly dueMs: number
+  /** A connection was free when it became due, so that whatever kept it from being sent at once was the load itself. */
+  readonly foundLane: boolean
+}
+
 /** Due times, each for one taker; the taker that came last is served first, so that few connections carry a small load. */
 function newQueue() {
   const waiting: number[] = []
-  const takers: ((dueMs: number | undefined) => void)[] = []
+  const takers: ((due: Due | undefined) => void)[] = []
   let isOver = false
   return {
     add(dueMs: number): void {
       const taker = takers.pop()
       if (taker === undefined) waiting.push(dueMs)
-      else taker(dueMs)
+      else taker({ dueMs, foundLane: true })
     },
-    take(): Promise<number | undefined> {
+    take(): Promise<Due | undefined> {
       const dueMs = waiting.shift()
-      if (dueMs !== undefined || isOver) return Promise.resolve(dueMs)
+      if (dueMs !== undefined) return Promise.resolve({ dueMs, foundLane: false })
+      if (isOver) return Promise.resolve(undefined)
       return new Promise(resolve => takers.push(resolve))
     },
     end(): void {
@@ -130,26 +143,32 @@ async function openLanes(port: number, count: number): Promise<Disposable & { re
 function newTally({ requests, wrong, told }: Load, countedFromMs = 0) {
   const tookMs: number[] = []
   const firstEventMs: number[] = []
+  const lateMs: number[] = []
   const startedMs = performance.now()
   let sent = 0
   let events = 0
   let longestSilenceMs = 0
   return {
-    async call(lane: Lane, dueMs: number): Promise<void> {
-      const heard = await lane.call(requests[(sent += 1) % requests.length]!)
+    async call(lane: Lane, { dueMs, foundLane }: Due): Promise<void> {
+      let sentMs = dueMs
+      const heard = await lane.call(requests[(sent += 1) % requests.length]!, () => {
+        sentMs = performance.now()
+      })
+      const fromMs = foundLane ? sentMs : dueMs
       const why = wrong(heard)
       if (why !== undefined) throw new WrongAnswer(`${why}: ${shownWrong(heard)}`)
-      const took = performance.now() - dueMs
+      const took = performance.now() - fromMs
       told?.(heard, took)
       events += heard.events
       longestSilenceMs = Math.max(longestSilenceMs, heard.longestSilenceMs)
       if (dueMs - startedMs < countedFromMs) return
       tookMs.push(took)
-      if (heard.events > 0) firstEventMs.push(heard.firstEventMs - dueMs)
+      lateMs.push(fromMs - dueMs)
+      if (heard.events > 0) firstEventMs.push(heard.firstEventMs - fromMs)
     },
     answered: (): Answered => ({
       ...{ calls: sent, events, seconds: (performance.now() - startedMs) / 1000 },
-      ...{ tookMs, firstEventMs, longestSilenceMs },
+      ...{ tookMs, firstEventMs, lateMs, longestSilenceMs },
     }),
   }
 }

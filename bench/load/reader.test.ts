@@ -47,6 +47,18 @@ for (const { name, wire, ...heard } of [json, stream, torn, together, waited, em
   })
 }
 
+test('nothing of what was read is needed any more: the next may be read in the same memory', () => {
+  const reader = new Reader()
+  const memory = Buffer.alloc(7)
+  let isWhole = false
+  for (const part of Buffer.from(stream.wire)
+    .toString()
+    .match(/[\s\S]{1,7}/g)!)
+    isWhole = reader.push(memory.subarray(0, memory.write(part)), 1)
+  memory.fill(0)
+  expect([isWhole, reader.heard.tail.toString()]).toEqual([true, body])
+})
+
 test('the next answer on the same connection begins anew', () => {
   const reader = new Reader()
   for (const { wire, bytes } of [stream, json, stream]) {

@@ -16,16 +16,24 @@ export const direct: Subject = {
 export const relay: Subject = {
   name: 'relay',
   about: 'bare relay: node:http and undici, parses body and answer once, books nothing',
-  start: startRelay,
+  start: ground => startRelay(ground, 'relay'),
 }
 
-async function startRelay({ upstreamPort, folder, profiled }: Ground): Promise<Running> {
+/** To see that the benchmark sees: what is added to the relay has to be read. */
+export const late: Subject = {
+  name: 'late',
+  about: 'the bare relay, which holds up each call for 2 ms',
+  onlyNamed: true,
+  start: ground => startRelay(ground, 'late', 2),
+}
+
+async function startRelay({ upstreamPort, folder, profiled }: Ground, name: string, lateMs = 0): Promise<Running> {
   const port = await freePort()
   const program = join(import.meta.dirname, '../bare-relay.ts')
   const inspector = profiled ? await freePort() : undefined
   const flags = inspector === undefined ? [] : [`--inspect=127.0.0.1:${inspector}`]
-  const words = [process.execPath, ...flags, program, `http://127.0.0.1:${upstreamPort}`, String(port)]
-  const started = await startProgram({ core: gatewayCore, words, log: join(folder, 'relay.log') }, port)
+  const words = [process.execPath, ...flags, program, `http://127.0.0.1:${upstreamPort}`, String(port), String(lateMs)]
+  const started = await startProgram({ core: gatewayCore, words, log: join(folder, `${name}.log`) }, port)
   return {
     port,
     pids: () => [started.pid],

@@ -9,6 +9,8 @@ export interface Subject {
   readonly missing?: string
   /** It settles every call, durably, before the answer ends. */
   readonly keepsBooks?: boolean
+  /** It is no contender, and takes part only when it is asked for by name. */
+  readonly onlyNamed?: boolean
   /** Why it is left out where answers are streamed, in a sentence. */
   readonly noStreams?: string
   /** Starts it on the gateway's core, in front of the upstream at that port. Resolves when it takes calls. */
