@@ -10,7 +10,7 @@ test('after all kinds of calls at once nothing is left', { timeout: 180_000 }, a
   try {
     const lines: string[] = []
     const { left, calls } = await soak({ folder, ms: 8_000, everyMs: 2_000, tell: line => lines.push(line) })
-    expect(left).toEqual({ calls: 0, drains: 0, slots: 0, holds: 0, differences: 0 })
+    expect(left).toEqual({ calls: 0, drains: 0, slots: 0, holds: 0, differences: 0, hung: 0 })
     expect(calls).toBeGreaterThan(0)
     expect(lines.length).toBeGreaterThan(1)
     expect(lines.at(-1)).toMatch(/completed \d+/)

@@ -7,9 +7,9 @@ import { openLedger } from '../src/ledger/ledger.ts'
 import { systemClock } from '../src/lib/clock.ts'
 import { openSqlite } from '../src/storage/sqlite.ts'
 import { type GatewayProcess, startGateway } from '../test/anomaly/gateway-process.ts'
-import { randomFrom } from '../test/chance.ts'
-import { openStream, send, type Target } from '../test/client.ts'
+import { send, type Target } from '../test/client.ts'
 import { shown, slopeOf } from './figures.ts'
+import { type Clients, loadOf, models } from './soak-clients.ts'
 
 export interface Soak {
   readonly folder: string
@@ -17,6 +17,8 @@ export interface Soak {
   /** How often a line is told. */
   readonly everyMs: number
   readonly tell: (line: string) => void
+  /** How long a call may take before it counts as hung and is ended. */
+  readonly hungAfterMs?: number
 }
 
 export interface Soaked {
@@ -30,11 +32,13 @@ export interface Soaked {
     readonly slots: number
     readonly holds: number
     readonly differences: number
+    /** Calls that nobody would have answered any more. */
+    readonly hung: number
   }
 }
 
 /** The program itself under half of the load that it can bear: streams, whole answers, leavers, slow readers, upstreams that fail. */
-export async function soak({ folder, ms, everyMs, tell }: Soak): Promise<Soaked> {
+export async function soak({ folder, ms, everyMs, tell, hungAfterMs = patienceMs }: Soak): Promise<Soaked> {
   await using scope = new AsyncDisposableStack()
   const sim = scope.use(
     await openSim({ record: false, prices: Object.fromEntries(models.map(model => [model, { input: '2', output: '10' }])) }),
@@ -46,18 +50,19 @@ export async function soak({ folder, ms, everyMs, tell }: Soak): Promise<Soaked>
   const keys = await furnish(url, data, sim.url)
   const targets = keys.map(key => ({ url, key }))
 
-  await capacity(targets) // Compiled code is what is soaked.
-  const perSecond = (await capacity(targets)) / 2
+  await capacity(targets, hungAfterMs) // Compiled code is what is soaked.
+  const perSecond = (await capacity(targets, hungAfterMs)) / 2
   tell(`half of what it can bear: ${shown(perSecond)} calls a second`)
-  const clients = loadOf(targets, perSecond)
+  const clients = loadOf(targets, { perSecond, hungAfterMs, tell })
   const samples = await watch({ url, data, ms, everyMs, tell, clients })
   clients.stop()
   await clients.ended
-  const left = await leftOf(gateway, data)
+  const left = { ...(await leftOf(gateway, data)), hung: clients.told.outcomes.get('hung') ?? 0 }
   return { calls: clients.told.calls, growth: growthOf(samples), left }
 }
 
-const models = ['sim', 'long', 'slow', 'broken', 'failing', 'late']
+/** Far beyond what the gateway may take for any of these calls: two lines of 30 s each, and an answer of some seconds. */
+const patienceMs = 180_000
 
 function play(sim: Sim): void {
   sim.script({ model: 'sim' }, {})
@@ -89,108 +94,18 @@ async function furnish(url: string, data: string, upstream: string): Promise<str
 }
 
 /** Whole answers a second, when as many are asked for at a time as there are keys. */
-async function capacity(targets: readonly Target[]): Promise<number> {
+async function capacity(targets: readonly Target[], hungAfterMs: number): Promise<number> {
   let answered = 0
   const untilMs = performance.now() + capacityMs
   await Promise.all(
     targets.map(async target => {
-      for (; performance.now() < untilMs; answered += 1) await send(target)
+      for (; performance.now() < untilMs; answered += 1) await send(target, { signal: AbortSignal.timeout(hungAfterMs) })
     }),
   )
   return (answered * 1000) / capacityMs
 }
 
 const capacityMs = 2_000
-
-type Kind = (target: Target) => Promise<string>
-
-async function whole(target: Target, model: string): Promise<string> {
-  const { status, ending } = await send(target, { body: { model, input: 'hello' } })
-  return ending === 'whole' ? String(status) : ending
-}
-
-async function streamed(target: Target, model: string, slow = false): Promise<string> {
-  await using stream = openStream(target, { body: { model } })
-  const { status } = await stream.begun
-  let last = ''
-  for (let event = await stream.next(); event !== undefined; event = await stream.next()) {
-    last = event.type
-    if (!slow) continue
-    stream.pause()
-    await pause(20)
-    stream.resume()
-  }
-  return status === 200 ? last.replace('response.', '') : String(status)
-}
-
-/** Goes away after the first words, or before there were any. */
-async function leaving(target: Target, model: string): Promise<string> {
-  await using stream = openStream(target, { body: { model } })
-  if (model === 'late') await pause(100)
-  else await stream.next()
-  stream.leave()
-  return 'left'
-}
-
-/** How often in a hundred, and what. */
-const kinds: readonly (readonly [number, Kind])[] = [
-  [50, target => whole(target, 'sim')],
-  [25, target => streamed(target, 'sim')],
-  [5, target => streamed(target, 'long')],
-  [4, target => streamed(target, 'slow', true)],
-  [5, target => leaving(target, 'long')],
-  [3, target => leaving(target, 'late')],
-  [4, target => streamed(target, 'broken')],
-  [4, target => whole(target, 'failing')],
-]
-
-interface Clients {
-  readonly told: { calls: number; outcomes: Map<string, number> }
-  stop(): void
-  /** Resolves when everybody has heard the last of it. */
-  readonly ended: Promise<void>
-}
-
-/** Calls that come at random, whatever becomes of those before. */
-function loadOf(targets: readonly Target[], perSecond: number): Clients {
-  const chance = randomFrom(20)
-  const told = { calls: 0, outcomes: new Map<string, number>() }
-  const running = new Set<Promise<void>>()
-  let isOver = false
-  async function one(): Promise<void> {
-    const outcome = await kindAt(chance() * 100)(targets[told.calls % targets.length]!).catch(() => 'broken off')
-    told.outcomes.set(outcome, (told.outcomes.get(outcome) ?? 0) + 1)
-  }
-  const ended = (async () => {
-    for (let dueMs = performance.now(); !isOver; dueMs += (-Math.log(1 - chance()) * 1000) / perSecond) {
-      await pause(Math.max(0, dueMs - performance.now()))
-      if (running.size >= runningMax) continue
-      const call = one().finally(() => running.delete(call))
-      running.add(call)
-      told.calls += 1
-    }
-    await Promise.all(running)
-  })()
-  return {
-    told,
-    stop() {
-      isOver = true
-    },
-    ended,
-  }
-}
-
-/** Beyond it the client is what is soaked. */
-const runningMax = 1_000
-
-function kindAt(lot: number): Kind {
-  let before = 0
-  for (const [share, kind] of kinds) {
-    before += share
-    if (lot < before) return kind
-  }
-  return kinds[0]![1]
-}
 
 interface Sample {
   readonly atMs: number
@@ -232,7 +147,7 @@ const sampleMs = 5_000
 
 /** Those without labels. */
 async function metricsOf(url: string): Promise<Map<string, number>> {
-  const text = await (await fetch(`${url}/metrics`)).text()
+  const text = await (await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(patienceMs) })).text()
   return new Map([...text.matchAll(/^(\w+) (\S+)$/gm)].map(([, name, value]) => [name!, Number(value)]))
 }
 
@@ -246,7 +161,7 @@ function openHolds(data: string): number {
 }
 
 /** Drains end by themselves. What is still there after that stays. */
-async function leftOf({ url, child, exit }: GatewayProcess, data: string): Promise<Soaked['left']> {
+async function leftOf({ url, child, exit }: GatewayProcess, data: string): Promise<Omit<Soaked['left'], 'hung'>> {
   const count = async () => {
     const now = await metricsOf(url)
     const of = (name: string) => now.get(`headgate_${name}`) ?? Number.NaN

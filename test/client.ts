@@ -19,6 +19,8 @@ export interface Asked {
   readonly key?: string | null
   /** Sends the body in pieces of so many bytes, chunked, without a content-length. */
   readonly pieceBytes?: number
+  /** Aborted, the connection is destroyed, and whoever waits for something on it hears that it broke. */
+  readonly signal?: AbortSignal
 }
 
 /** What came from outside, and is only compared. */
@@ -205,14 +207,14 @@ function newEventQueue() {
 
 function open(
   { url, key: ownKey }: Target,
-  { method = 'POST', path = '/v1/responses', key, headers, pieceBytes }: Asked,
+  { method = 'POST', path = '/v1/responses', key, headers, pieceBytes, signal }: Asked,
   content: object | string | Buffer,
 ) {
   const bearer = key === undefined ? ownKey : key
   const authorization: Record<string, string> = bearer === null ? {} : { authorization: `Bearer ${bearer}` }
   const { hostname, port } = new URL(url)
   const all = { 'content-type': 'application/json', ...authorization, ...headers } as Record<string, string | string[]>
-  const outgoing = request({ hostname, port, path, method, headers: all, agent: false })
+  const outgoing = request({ hostname, port, path, method, headers: all, agent: false, ...(signal && { signal }) })
   const body =
     typeof content === 'string' ? Buffer.from(content) : Buffer.isBuffer(content) ? content : Buffer.from(JSON.stringify(content))
   if (method === 'GET' || method === 'HEAD') outgoing.end()
