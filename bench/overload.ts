@@ -25,15 +25,22 @@ const users = 8
 const perUser = 25
 const times = [0.5, 1, 2, 3, 5]
 const bounds = [
-  { bound: 'its slots', afterMs: 500, runMs: 10_000 },
-  { bound: 'its core', afterMs: 0, runMs: 4_000 },
+  { name: 'slots', bound: 'its slots', afterMs: 500, runMs: 10_000 },
+  { name: 'core', bound: 'its core', afterMs: 0, runMs: 4_000 },
 ] as const
 /** Connections: beyond it the clients' own machine is the bound. */
 const lanes = 1_000
 
 const countCompleted = statement(`select count(*) as count from calls where ended = 'completed'`)
 
-const { values: said } = parseArgs({ options: { folder: { type: 'string', default: tmpdir() } } })
+const options = {
+  folder: { type: 'string', default: tmpdir() },
+  /** slots or core; both when it is left out. */
+  bound: { type: 'string' },
+  /** The setting callsInHandMax; its default when it is left out. 0 lets in whatever comes. */
+  'in-hand': { type: 'string' },
+} as const
+const { values: said } = parseArgs({ options })
 try {
   pinMyself()
   const folder = mkdtempSync(join(said.folder, 'headgate-bench-'))
@@ -55,7 +62,8 @@ async function run(folder: string): Promise<void> {
   scope.use(await startProgram({ core: loadCore, words: upstreamWords, log: join(folder, 'upstream.log') }, upstreamPort))
   const port = await freePort()
   const data = join(folder, 'data')
-  const env = { HEADGATE_LISTEN: `127.0.0.1:${port}`, HEADGATE_DATA: data, HEADGATE_STOP_NOTICE_MS: '0' }
+  const inHand: Record<string, string> = said['in-hand'] === undefined ? {} : { HEADGATE_CALLS_IN_HAND_MAX: said['in-hand'] }
+  const env = { HEADGATE_LISTEN: `127.0.0.1:${port}`, HEADGATE_DATA: data, HEADGATE_STOP_NOTICE_MS: '0', ...inHand }
   const words = [process.execPath, join(import.meta.dirname, '../bin/headgate.mjs'), 'serve']
   const gateway = scope.use(await startProgram({ core: gatewayCore, words, env, log: join(folder, 'serve.log') }, port))
   const keys = await furnish(`http://127.0.0.1:${port}`, data, upstreamPort)
@@ -64,7 +72,8 @@ async function run(folder: string): Promise<void> {
     status === 429 || (status === 200 && bytes === json.bodyBytes) ? undefined : 'neither served nor refused'
   console.log(`${cpus().length} cores of ${cpus()[0]?.model}, Linux ${release()}, Node ${process.version}, ${fileSystemOf(folder)}`)
   let served = 0
-  for (const { bound, afterMs, runMs } of bounds) {
+  for (const { name, bound, afterMs, runMs } of bounds) {
+    if (said.bound !== undefined && said.bound !== name) continue
     const load: Load = { port, requests: keys.map(key => requestOf({ stream: false, afterMs }, { key })), wrong }
     const measured = await measure(load, runMs)
     served += measured.served

@@ -95,7 +95,12 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
   const nodes = openNodes(gateway, { running: () => serving.count, waiting: () => inFlight.coordinator.linesNow().callersWaiting })
   const notReady = () => reasonsNotReady(database, gateway, isStopping)
   const troubles = () => (inFlight.isAlone() ? [aloneSaid(inFlight)] : [])
-  const serving = openServer(gateway, { admin: openAdmin({ database, gateway, seal, nodes }), notReady, troubles }, settings)
+  const inLine = () => {
+    const { callersWaiting, accountsWaiting } = inFlight.coordinator.linesNow()
+    return callersWaiting + accountsWaiting
+  }
+  const admin = openAdmin({ database, gateway, seal, nodes })
+  const serving = openServer(gateway, { admin, notReady, troubles, inLine }, settings)
   scope.use(await keepLease(gateway, settings, { about: nodes.about, isAlone: sharedTime === undefined }))
   scope.defer(() => gateway.background.close())
   scope.use(openRetention({ database, ...parts }, settings))
@@ -191,10 +196,11 @@ async function openEnds(
   return openBooks({ ...parts, journal: wrapJournal?.(journal) ?? journal, settleWithinMs: settings.settleWithinMs })
 }
 
-function watch(gateway: Gateway, { coordinator, isAlone, nodes }: InFlight, { sockets }: Serving): void {
+function watch(gateway: Gateway, { coordinator, isAlone, nodes }: InFlight, serving: Serving): void {
   const { metrics, background, drain, bodies, books } = gateway
   metrics.watch({
-    sockets: () => sockets.count,
+    sockets: () => serving.sockets.count,
+    callsUnread: () => serving.unread,
     callsRunning: () => coordinator.linesNow().callersRunning,
     callsWaiting: () => coordinator.linesNow().callersWaiting,
     accountsTaken: () => coordinator.linesNow().accountsTaken,

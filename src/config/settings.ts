@@ -37,6 +37,11 @@ export const groups = {
       bodyRateMin: count(1_024, 'bytes per second', 'The least average speed of a body. A slower client is cut. 0: any speed.'),
       bodyBytesMax: bytes(104_857_600, 'The largest body of one call, after decoding.'),
       bodiesBytesMax: bytes(536_870_912, 'All bodies together that are held in memory. Beyond it calls are asked to come back.'),
+      callsInHandMax: count(
+        100,
+        'calls',
+        'How many calls may be in hand at once: begun, and neither in a line nor with an upstream. What comes beyond waits unread, each key in turn. 0: any number.',
+      ),
       refusalsPerMinute: count(
         120,
         'calls',

@@ -8,6 +8,7 @@ import type { Protocol } from '../protocols/protocol.ts'
 import { addressOf } from './address.ts'
 import { type Client, HttpClient } from './client.ts'
 import type { Gateway } from './gateway.ts'
+import { Intake } from './intake.ts'
 import { refuseRaw } from './raw-answer.ts'
 import { routeOf } from './routes.ts'
 import { openSockets, type Sockets } from './websocket/upgrade.ts'
@@ -20,6 +21,8 @@ export interface Beside {
   readonly notReady: () => Promise<readonly string[]>
   /** What an operator should know of, though calls may be sent here. */
   readonly troubles: () => readonly string[]
+  /** Calls that stand in the lines of users and pools. Dear: not to be asked with every call. */
+  readonly inLine: () => number
 }
 
 export interface Serving {
@@ -32,6 +35,8 @@ export interface Serving {
   closeConnections(): void
   /** Calls being handled. */
   readonly count: number
+  /** Of these, how many are not begun yet. */
+  readonly unread: number
   /** Resolves when no call is being handled any more. */
   idle(): Promise<void>
 }
@@ -40,6 +45,8 @@ export interface ServeSettings {
   readonly headersTimeoutMs: number
   /** What is held of an answer for a slow reader, beyond one event. */
   readonly readerBufferBytes: number
+  /** How many calls may be in hand at once; 0 is any number. */
+  readonly callsInHandMax: number
 }
 
 const adminPrefix = '/admin/'
@@ -52,7 +59,8 @@ const headerBytesMax = 32 * 1024
 const fullShare = 1 / 8
 
 export function openServer(gateway: Gateway, beside: Beside, settings: ServeSettings): Serving {
-  const underWay = new UnderWay()
+  const underWay = new UnderWay(() => intake.ended())
+  const intake = openIntake(gateway, { underWay, beside, settings })
   const answering = new WeakMap<Socket, ServerResponse>()
   let isClosing = false
   const sockets = openSockets(gateway, work => underWay.track(work))
@@ -73,10 +81,14 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     const own = request.method === 'GET' ? ownPaths[path] : undefined
     if (own !== undefined) return void serveOwn(own, response, { gateway, beside })
     const route = routeOf(path)
-    const client = newClient(request, response, route?.protocol ?? responses, gateway)
+    const protocol = route?.protocol ?? responses
     const answer = route?.answers[request.method ?? '']
-    if (answer === undefined) return misdirected(client, path, route !== undefined, gateway)
-    underWay.track(answer(client, path, gateway).catch(error => mishandled(error, client, gateway)))
+    if (answer === undefined) return misdirected(newClient(request, response, protocol, gateway), path, route !== undefined, gateway)
+    const begin = () => {
+      const client = newClient(request, response, protocol, gateway)
+      return answer(client, path, gateway).catch(error => mishandled(error, client, gateway))
+    }
+    underWay.track(intake.hasRoom ? begin() : intake.wait(keyOf(request), response, begin))
   }
 
   const receive = surely(take, gateway)
@@ -99,6 +111,9 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     get count() {
       return underWay.count
     },
+    get unread() {
+      return intake.waiting
+    },
     idle: () => underWay.idle(),
   }
 }
@@ -107,11 +122,18 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
 class UnderWay {
   #count = 0
   #atRest: PromiseWithResolvers<void> | undefined
+  readonly #told: () => void
   readonly #ended = () => {
     this.#count -= 1
+    this.#told()
     if (this.#count > 0) return
     this.#atRest?.resolve()
     this.#atRest = undefined
+  }
+
+  /** `told` is called at each end. */
+  constructor(told: () => void) {
+    this.#told = told
   }
 
   get count(): number {
@@ -126,6 +148,37 @@ class UnderWay {
   async idle(): Promise<void> {
     while (this.#count > 0) await (this.#atRest ??= Promise.withResolvers<void>()).promise
   }
+}
+
+/** How long the number of those in lines is believed: it takes a look at every line. */
+const lookAtLinesMs = 10
+
+/** What is in hand is what has begun, but for those who wait for a slot and those who are with an upstream. */
+function openIntake(
+  { clock, metrics, live, drain }: Gateway,
+  { underWay, beside, settings }: { underWay: UnderWay; beside: Beside; settings: ServeSettings },
+): Intake {
+  const { callsInHandMax } = settings
+  let inLine = 0
+  let lookedMs = Number.NEGATIVE_INFINITY
+  function inHand(): number {
+    const begun = underWay.count - intake.waiting - Math.max(0, live.size - drain.count)
+    if (begun < callsInHandMax) return begun
+    const nowMs = clock.elapsedMs()
+    if (nowMs - lookedMs >= lookAtLinesMs) {
+      inLine = beside.inLine()
+      lookedMs = nowMs
+    }
+    return begun - inLine
+  }
+  const intake = new Intake({ callsInHandMax, clock, metrics, inHand, idleMs: () => performance.eventLoopUtilization().idle })
+  return intake
+}
+
+/** Only to tell one key from another: what it is worth is found out later. */
+function keyOf({ headers }: IncomingMessage): string {
+  const { authorization, 'x-api-key': key } = headers
+  return authorization ?? String(key ?? '')
 }
 
 /** A mistake of ours with one request must not end the program, and with it all others. */

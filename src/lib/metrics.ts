@@ -4,6 +4,8 @@ import { Count, Spread, Tally } from './tally.ts'
 /** What is read at the moment of the scrape. */
 export interface Gauges {
   readonly sockets: () => number
+  /** Calls that came, and wait until fewer are in hand. */
+  readonly callsUnread: () => number
   readonly callsRunning: () => number
   readonly callsWaiting: () => number
   readonly accountsTaken: () => number
@@ -77,6 +79,10 @@ export function openMetrics() {
     ...agreeing(registry),
     firstTokenSeconds: spread('headgate_first_token_seconds', 'From the request to the first event.'),
     durationSeconds: spread('headgate_duration_seconds', 'From the request to its end.'),
+    intakeSeconds: spread(
+      'headgate_intake_seconds',
+      'Time that calls waited unread because as many were in hand as may be. Others did not.',
+    ),
     lineSeconds: spread('headgate_line_seconds', 'Time spent in lines.'),
   }
 }
@@ -134,6 +140,7 @@ function watch(gauges: Gauges, registry: Registry): void {
       },
     })
   gauge('headgate_sockets', 'WebSockets of clients that are open.', gauges.sockets)
+  gauge('headgate_calls_unread', 'Calls that wait unread because as many are in hand as may be.', gauges.callsUnread)
   gauge('headgate_calls_running', 'Users’ slots taken.', gauges.callsRunning)
   gauge('headgate_calls_waiting', 'Calls in their user’s line.', gauges.callsWaiting)
   gauge('headgate_account_slots_taken', 'Accounts’ slots taken.', gauges.accountsTaken)
