@@ -79,7 +79,7 @@ async function run(folder: string): Promise<void> {
     served += measured.served
     const capacity = `${shown(measured.capacity)} calls a second, ${users * perUser} at a time, answered after ${afterMs} ms`
     console.log(`\nThe bound is ${bound}: capacity ${capacity}; load average ${shown(loadavg()[0]!)}\n`)
-    console.log(tableOf(['asked', 'served/s', 'p50 ms', 'p99 ms', 'refused/s', 'p50 ms', 'p99 ms'], measured.lines))
+    console.log(tableOf(['asked', 'served/s', 'p50 ms', 'p99 ms', 'since sent', 'refused/s', 'p50 ms', 'p99 ms'], measured.lines))
   }
   await gateway.stop()
   await expectBooked(data, served)
@@ -100,8 +100,12 @@ async function measure(load: Load, runMs: number): Promise<Measured> {
   let served = warm.calls + closed.calls
   const lines: string[][] = []
   for (const factor of times) {
-    const took = { served: [] as number[], refused: [] as number[] }
-    const told = ({ status }: Heard, tookMs: number) => void (status === 200 ? took.served : took.refused).push(tookMs)
+    const took = { served: [] as number[], sinceSent: [] as number[], refused: [] as number[] }
+    const told = ({ status }: Heard, tookMs: number, sinceSentMs: number) => {
+      if (status !== 200) return void took.refused.push(tookMs)
+      took.served.push(tookMs)
+      took.sinceSent.push(sinceSentMs)
+    }
     const { seconds } = await arrive({ ...load, told }, { perSecond: factor * capacity, ms: runMs, lanes, chance: randomFrom(5) })
     served += took.served.length
     const ms = (values: readonly number[]) => [shown(percentile(values, 50)), shown(percentile(values, 99))]
@@ -109,6 +113,7 @@ async function measure(load: Load, runMs: number): Promise<Measured> {
       `${factor} ×`,
       shown(took.served.length / seconds),
       ...ms(took.served),
+      shown(percentile(took.sinceSent, 99)),
       shown(took.refused.length / seconds),
       ...ms(took.refused),
     ])

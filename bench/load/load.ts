@@ -10,8 +10,8 @@ export interface Load {
   readonly requests: readonly Buffer[]
   /** Why an answer is wrong, in a few words; undefined when it is right. A wrong answer ends the run. */
   readonly wrong: (heard: Heard) => string | undefined
-  /** Told of every right answer, and how long it took from when it was due. */
-  readonly told?: (heard: Heard, tookMs: number) => void
+  /** Told of every right answer, how long it took, as in `Answered`, and how long after it was sent it was whole. */
+  readonly told?: (heard: Heard, tookMs: number, sinceSentMs: number) => void
 }
 
 /** What a load was answered. Times in milliseconds. */
@@ -157,8 +157,9 @@ function newTally({ requests, wrong, told }: Load, countedFromMs = 0) {
       const fromMs = foundLane ? sentMs : dueMs
       const why = wrong(heard)
       if (why !== undefined) throw new WrongAnswer(`${why}: ${shownWrong(heard)}`)
-      const took = performance.now() - fromMs
-      told?.(heard, took)
+      const endedMs = performance.now()
+      const took = endedMs - fromMs
+      told?.(heard, took, endedMs - sentMs)
       events += heard.events
       longestSilenceMs = Math.max(longestSilenceMs, heard.longestSilenceMs)
       if (dueMs - startedMs < countedFromMs) return
