@@ -6,12 +6,18 @@ import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { getHeapStatistics } from 'node:v8'
 
 const nodeMajorMin = 24
+/** In MB; what is young is two of these. */
+const smallerFlags = ['--max-semi-space-size=16']
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 
 if (majorOf(process.versions.node) < nodeMajorMin) startWithNewerNode()
-else await start()
+else {
+  if (isGateway() && isRoomy()) startSmaller()
+  await start()
+}
 
 /** The published package has only dist; in the source tree src is what counts, so that a stale build never runs. */
 async function start() {
@@ -28,6 +34,27 @@ function silenceSqliteWarning() {
     if (rest[0] === 'ExperimentalWarning' && /sqlite/i.test(String(warning))) return
     emitWarning.call(process, warning, ...rest)
   }
+}
+
+/** The other commands are over before they have made much garbage. */
+function isGateway() {
+  return process.argv.slice(2).some(word => word === 'serve' || word === 'demo')
+}
+
+/** Up to such a heap, that of a machine with 1 GB, V8 gives the young generation no more than we would. It tells no share, only this limit. */
+function isRoomy() {
+  return getHeapStatistics().heap_size_limit > 640 * 1024 * 1024
+}
+
+/**
+ * On a large machine V8 lets what is young take twice 64 MB, however little of it lives, for no less time than a quarter of that. It is
+ * settled as V8 starts, so the program takes its own place: the same process by the same id, 40 ms later. Who chose a size has chosen,
+ * and where there is no `execve` (Windows) it goes on as it is.
+ */
+function startSmaller() {
+  const isChosen = [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some(words => words.includes('--max-semi-space-size'))
+  if (isChosen || process.execve === undefined) return
+  process.execve(process.execPath, [process.argv0, ...smallerFlags, ...process.execArgv, ...process.argv.slice(1)])
 }
 
 function startWithNewerNode() {

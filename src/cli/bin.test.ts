@@ -6,8 +6,8 @@ import { expect, test } from 'vitest'
 
 const root = join(import.meta.dirname, '../..')
 
-async function headgate(argv: readonly string[], env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [join(root, 'bin/headgate.mjs'), ...argv], {
+async function headgate(argv: readonly string[], env: Record<string, string> = {}, flags: readonly string[] = []) {
+  const child = spawn(process.execPath, [...flags, join(root, 'bin/headgate.mjs'), ...argv], {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -36,4 +36,20 @@ test.each([
   const { code, out, err } = await headgate(argv, env)
   expect({ code, out, sentence: err.slice(0, sentence.length) }).toEqual({ code: 2, out: '', sentence })
   expect(err.trimEnd()).not.toContain('\n')
+})
+
+const smaller = ['--max-semi-space-size=16']
+
+test.skipIf(process.execve === undefined).each<[string, string[], string[], Record<string, string>, string[]]>([
+  ['a gateway starts anew, with a smaller heap', ['serve'], ['--max-heap-size=2000'], {}, [...smaller, '--max-heap-size=2000']],
+  ['on a small machine it stays', ['serve'], ['--max-heap-size=500'], {}, ['--max-heap-size=500']],
+  ['who chose otherwise is obeyed', ['serve'], ['--max-semi-space-size=32'], {}, ['--max-semi-space-size=32']],
+  ['also by the environment', ['serve'], ['--max-heap-size=2000'], { NODE_OPTIONS: '--max-semi-space-size=32' }, ['--max-heap-size=2000']],
+  ['other commands stay', ['status'], ['--max-heap-size=2000'], {}, ['--max-heap-size=2000']],
+])('%s', async (_, argv, flags, env, became) => {
+  const tell = 'data:text/javascript,console.log(JSON.stringify(process.execArgv.slice(0, -2)))'
+  // It ends by itself: nothing can listen there.
+  const { code, out, err } = await headgate(argv, { ...env, HEADGATE_LISTEN: 'x' }, [...flags, '--import', tell])
+  expect({ code, warned: err.includes('Warning') }).toEqual({ code: 2, warned: false })
+  expect(JSON.parse(out.trim().split('\n').at(-1)!)).toEqual(became)
 })
