@@ -60,7 +60,7 @@ export interface Books {
 export interface BooksParts {
   readonly database: Pick<Database, 'commit'>
   /** Undefined where several share the books. */
-  readonly atHand: Pick<AtHand, 'spending' | 'settle' | 'letGo'> | undefined
+  readonly atHand: Pick<AtHand, 'spending' | 'settle' | 'letGo' | 'doubt'> | undefined
   readonly purses: Purses
   readonly journal: Owed<CallEnd>
   readonly clock: Clock
@@ -184,8 +184,8 @@ class BooksWithJournal implements Books {
 
   /** The books did not answer in time, or not at all: whatever they did, the journal repeats it harmlessly. */
   async #owe(ending: CallEnd, cause: unknown): Promise<void> {
-    const { journal, log, purses } = this.#parts
-    purses.forget() // Money that cannot be checked is not spent.
+    const { atHand, journal, log } = this.#parts
+    atHand?.doubt()
     try {
       await journal.add(ending)
       if (journal.size === 1) log.warn({ call: ending.callId, err: cause }, 'the books do not answer in time; charges go to the journal')

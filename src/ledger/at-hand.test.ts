@@ -66,7 +66,7 @@ test('with its settle it comes to the books at one stroke, and they say what the
   expect(whole.wallets).toMatchObject([{ balance: 85n, held: 0n }])
   // What it gave back may be spent again.
   expect(await atHand.hold({ ...request('b'), want: 85n })).toBe(true)
-  expect(await atHand.hold(request('c'))).toBe(false)
+  expect(await atHand.hold({ ...request('c'), want: 1n })).toBe(false)
 
   await otherBooks()
   await ledger.hold(request('a'))
@@ -142,6 +142,30 @@ test('while the books are away nothing more is lent, and what was is settled whe
   expect(readSlips(file).map(({ callId }) => callId)).toEqual(['a'])
   away = false
   expect(await ledger.free('w')).toEqual({ balance: 100n, held: 40n })
+})
+
+test('while the books can be read and not written, nothing is lent', async () => {
+  atHand.doubt()
+  await look()
+  expect(await atHand.hold(request('a')), 'they were late').toBe(false)
+  await ledger.renewLease('lease', 10_000)
+  expect(await atHand.hold(request('a')), 'they have written since').toBe(true)
+  away = true
+  await expect(ledger.renewLease('lease', 10_000)).rejects.toThrow(DatabaseAway)
+  away = false
+  await look()
+  expect(await atHand.hold(request('b'))).toBe(true)
+  expect(asked.at(-2), 'after the hold that was at hand had been told').toMatch(/^commit update wallets set held/)
+})
+
+test('what is taken behind its back is missing from the charge, and from nothing else', async () => {
+  await atHand.hold(request('a'))
+  await books.commit([{ statement: statement(`update wallets set balance = 30 where id = 'w'`), values: [] }], 'ordered')
+  expect(await settleAtHand('a', 40n)).toEqual({ done: false, guard: 'another_way' })
+  expect(await books.read(selectHolds), 'held is what there is').toMatchObject([{ id: 'a', amount: 30n }])
+  await atHand.database.commit([...settleSteps(40n), settledRowStep('a', 40n)], 'ordered')
+  expect(await ledger.free('w')).toEqual({ balance: 0n, held: 0n })
+  expect((await everything()).calls).toMatchObject([{ cost: 40n, uncollected: 10n }])
 })
 
 test('where the file refuses, each hold is asked of the books', async () => {

@@ -30,6 +30,8 @@ export interface AtHand {
   settle(settle: Settle, beside: readonly Step[]): Promise<Committed> | undefined
   /** Lets go of a hold at hand, as if it had never been. False when it is not, so that the books are to release it. */
   letGo(callId: string): boolean
+  /** The books fail, or are late: until they have written something again, each hold is asked of them. */
+  doubt(): void
   /** Tells the books of every hold. */
   close(): Promise<void>
 }
@@ -64,6 +66,7 @@ class HoldsAtHand implements AtHand {
   /** All of which the books have not said that they know, the oldest first. */
   readonly #held = new Map<string, Held>()
   #writing: Promise<boolean> | undefined
+  #doWrite = true
   #saidMs = Number.NEGATIVE_INFINITY
 
   constructor(parts: AtHandParts) {
@@ -76,7 +79,7 @@ class HoldsAtHand implements AtHand {
       },
       commit: (steps, durability) => {
         if (steps.some(step => concerns(step.statement).holds)) void this.#tellAll()
-        return this.#heard(books.commit(steps, durability))
+        return this.#written(books.commit(steps, durability))
       },
     }
     this.database = {
@@ -97,7 +100,7 @@ class HoldsAtHand implements AtHand {
 
   hold(request: HoldRequest): Promise<boolean> | false {
     const { callId, funds, floor, want, halfOfFree } = request
-    if (funds.kind !== 'wallet') return false
+    if (funds.kind !== 'wallet' || !this.#doWrite) return false
     const most = floor > want ? floor : want
     if (!this.#parts.purses.has(funds.walletId, halfOfFree ? 2n * most : most)) return false
     const slip: Slip = { ...request, walletId: funds.walletId }
@@ -132,6 +135,11 @@ class HoldsAtHand implements AtHand {
     return true
   }
 
+  doubt(): void {
+    this.#doWrite = false
+    this.#parts.purses.forget()
+  }
+
   async close(): Promise<void> {
     await this.#tellAll()
   }
@@ -162,7 +170,7 @@ class HoldsAtHand implements AtHand {
     const { books, purses } = this.#parts
     held.isTold = true
     try {
-      const committed = await this.#heard(books.commit([...wholeSettleSteps(settle, held.slip), ...beside], 'synced'))
+      const committed = await this.#written(books.commit([...wholeSettleSteps(settle, held.slip), ...beside], 'synced'))
       if (!committed.done) await this.#tell(held)
       else if (this.#held.delete(settle.callId)) purses.gave(held.slip.walletId, held.slip.want - settle.cost)
       return committed
@@ -183,7 +191,7 @@ class HoldsAtHand implements AtHand {
     const { books, log } = this.#parts
     held.isTold = true
     try {
-      await this.#heard(tellBooks(books, held.slip))
+      await this.#written(tellBooks(books, held.slip))
       this.#held.delete(held.slip.callId)
     } catch (error) {
       held.isTold = false
@@ -191,12 +199,24 @@ class HoldsAtHand implements AtHand {
     }
   }
 
-  /** Money that cannot be checked is not spent. */
+  /** Money that cannot be checked is not spent, */
   async #heard<Answer>(asked: Promise<Answer>): Promise<Answer> {
     try {
       return await asked
     } catch (error) {
       this.#parts.purses.forget()
+      throw error
+    }
+  }
+
+  /** and none when it could not be charged, though it can be read how much there is: a disk may be full. */
+  async #written<Answer>(asked: Promise<Answer>): Promise<Answer> {
+    try {
+      const answer = await asked
+      this.#doWrite = true
+      return answer
+    } catch (error) {
+      this.doubt()
       throw error
     }
   }
