@@ -38,7 +38,7 @@ export function sqliteThread(path: string, start: () => Worker): SqliteThread {
     if (life === undefined) return
     const ended = Promise.withResolvers<void>()
     life.worker.once('exit', ended.resolve)
-    postNow(life)
+    post(life)
     life.worker.postMessage(null)
     await ended.promise
   }
@@ -57,6 +57,12 @@ interface Life {
   /** Commands that it has and did not answer yet. */
   underWay: number
   isPosting: boolean
+  /** So many commands had come when it was last looked whether there are more. */
+  seen: number
+  /** When the first of the outbox came, in milliseconds. */
+  sinceMs: number
+  /** Commands of the last message. */
+  lastSize: number
   /** The program waits for the file to be closed, also when nothing is asked any more. */
   closing: boolean
 }
@@ -68,7 +74,18 @@ interface Asked {
 }
 
 function liveWith(worker: Worker, path: string): Life {
-  const life: Life = { worker, known: new Set(), outbox: [], asked: [], underWay: 0, isPosting: false, closing: false }
+  const life: Life = {
+    worker,
+    known: new Set(),
+    outbox: [],
+    asked: [],
+    underWay: 0,
+    isPosting: false,
+    seen: 0,
+    sinceMs: 0,
+    lastSize: 0,
+    closing: false,
+  }
   let reason = 'its thread ended'
   worker.on('message', (answers: readonly Answer[]) => {
     const answered = life.asked.splice(0, answers.length)
@@ -98,19 +115,36 @@ function send(life: Life, level: Level, asked: Asked): void {
 }
 
 /**
- * At the end of this turn; while it is at work, when it has answered. To wake a thread costs more than most commands, and whatever
- * it was sent meanwhile would be its next batch all the same.
+ * What is asked for at the same time travels together, and shares one commit: to wake a thread and to sync cost more than most commands, and
+ * whatever does the same for many at once does it faster. So as long as each turn of the event loop brings more, the outbox waits for the next one. A
+ * command that comes alone, when those before came alone, goes at the end of its turn; and while the thread is at work nothing is sent.
  */
 function postSoon(life: Life): void {
   if (life.isPosting || life.underWay > 0) return
   life.isPosting = true
-  setImmediate(postNow, life)
+  life.seen = 0
+  life.sinceMs = performance.now()
+  setImmediate(postOrWait, life)
 }
 
-function postNow(life: Life): void {
+/** Nobody waits longer for the company of others. */
+const gatherMsMax = 10
+/** After a message of so many, one that is alone is not for long. */
+const fewCommands = 4
+
+function postOrWait(life: Life): void {
+  const count = life.asked.length
+  const isAlone = count === 1 && life.lastSize < fewCommands
+  if (count === life.seen || isAlone || performance.now() - life.sinceMs >= gatherMsMax) return post(life)
+  life.seen = count
+  setImmediate(postOrWait, life)
+}
+
+function post(life: Life): void {
   life.isPosting = false
   if (life.outbox.length === 0) return
   life.underWay = life.asked.length
+  life.lastSize = life.underWay
   life.worker.postMessage(life.outbox)
   life.outbox = []
 }

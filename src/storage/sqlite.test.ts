@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { text } from 'node:stream/consumers'
+import { setImmediate } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { expect, test } from 'vitest'
 import { DatabaseAway, type Statement, type Step, statement, type Value } from './database.ts'
@@ -54,6 +55,34 @@ test('commits that come together share one transaction, and so one sync', async 
   for (const committed of await Promise.all(commits)) expect(committed.done).toBe(true)
   expect((await transactionsIn(`${books.path}-wal`)) - before).toBe(1)
   await Promise.all(commits.map((_, number) => books.database.commit([step(write, 100 + number, '')], 'synced')))
+  expect((await transactionsIn(`${books.path}-wal`)) - before).toBe(2)
+})
+
+test('as long as each turn of the event loop brings more, all of it shares one transaction', async () => {
+  await using books = await opened()
+  const { commit } = books.database
+  const transactions: number[] = []
+  // A machine that stands still for long enough sends what there is: then it is one more.
+  for (let tries = 0; tries < 10 && !transactions.includes(1); tries += 1) {
+    const before = await transactionsIn(`${books.path}-wal`)
+    const commits: Promise<unknown>[] = []
+    for (const turn of [0, 1, 2]) {
+      for (const half of [0, 1]) commits.push(commit([step(write, tries * 6 + turn * 2 + half, '')], 'synced'))
+      await setImmediate()
+    }
+    await Promise.all(commits)
+    transactions.push((await transactionsIn(`${books.path}-wal`)) - before)
+  }
+  expect(transactions).toContain(1)
+})
+
+test('what comes alone, after others that came alone, does not wait for company', async () => {
+  await using books = await opened()
+  const { commit } = books.database
+  const before = await transactionsIn(`${books.path}-wal`)
+  const first = commit([step(write, 1, '')], 'synced')
+  await setImmediate()
+  await Promise.all([first, commit([step(write, 2, '')], 'synced')])
   expect((await transactionsIn(`${books.path}-wal`)) - before).toBe(2)
 })
 
