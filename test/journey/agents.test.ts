@@ -164,7 +164,8 @@ async function openPoor(refusalsPerMinute: number) {
       wrapDatabase: database => ({
         ...database,
         read: (...query) => {
-          asked.books += 1
+          // What a gateway asks by itself, once a second, is no call's doing.
+          if (!/ from (installation|holds|background) ?/.test(query[0].sql)) asked.books += 1
           return database.read(...query)
         },
       }),
