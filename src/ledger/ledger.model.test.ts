@@ -89,7 +89,7 @@ onEveryEngine((open, engine) => {
       await rm(folder, { recursive: true })
       expect(found && tellFound(found)).toBeUndefined()
       expect(await openLedger(books.database, manualClock(0)).check()).toEqual([])
-      expect(commands).toBeGreaterThanOrEqual(isFull ? 350_000 : 35_000)
+      expect(commands).toBeGreaterThanOrEqual(isFull ? 300_000 : 30_000)
     },
   )
 
