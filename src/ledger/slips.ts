@@ -67,7 +67,7 @@ function slipsIn(file: number, bytes: Buffer): Slips {
 
   function writePlaces(first: number, last: number): void {
     const [from, to] = [placeOf(first), placeOf(last) + placeBytes]
-    writeSync(file, bytes, from, to - from, from)
+    if (writeSync(file, bytes, from, to - from, from) < to - from) throw new Error('a line was written in part')
   }
 
   return {
