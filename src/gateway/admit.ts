@@ -224,7 +224,10 @@ function sizeFor({ group, kinds }: Offer, { call, bound, receipt }: Asking, { di
 async function shortageNow(funds: Funds, floor: bigint, { ledger, purses }: Parts): Promise<Fault | undefined> {
   if (funds.kind === 'wallet') {
     const saw = purses.look(funds.walletId)
-    const wallet = await ledger.free(funds.walletId)
+    const wallet = await ledger.free(funds.walletId).catch((error: unknown) => {
+      saw(undefined)
+      throw error
+    })
     saw(wallet && wallet.balance - wallet.held)
     return wallet === undefined || floor > wallet.balance - wallet.held ? new Fault('money_short') : undefined
   }
@@ -348,17 +351,19 @@ async function placeHold(plan: Plan, asking: Asking, gateway: Parts): Promise<He
   const request = holdRequest(asking, plan, gateway)
   const { funds } = plan
   const { purses } = gateway
-  if (funds.kind === 'wallet') purses.took(funds.walletId, request.want)
+  const answered = funds.kind === 'wallet' ? purses.ask(funds.walletId, request.want) : undefined
   let placing: ReturnType<typeof gateway.ledger.hold> | undefined
   try {
     const held = await orBooksAway(() => (placing = gateway.ledger.hold(request)), gateway)
     if ('granted' in held) {
-      if (funds.kind === 'wallet') purses.gave(funds.walletId, request.want - held.granted)
+      answered?.(held.granted)
       return { plan, request, granted: held.granted }
     }
+    answered?.(0n)
     if (funds.kind === 'wallet') purses.forget(funds.walletId)
     return { refusal: held.refused === 'short' ? new Fault('money_short') : windowUsed(held.window, held.resetsAtMs) }
   } catch (error) {
+    answered?.(request.want)
     // Whether the hold took effect, or still will, is not known. If it does, nobody else would end it; before, it cannot be.
     const release = () => gateway.books.release(request)
     placing?.then(release, release)

@@ -264,8 +264,9 @@ async function commitShort({ database, atHand, purses }: BooksParts, end: CallEn
   const beside = [...paidCallSteps(row, attempts), ...stepsBeside(end)]
   const whole = await atHand?.settle(settle, beside)
   if (whole !== undefined) return whole.done ? whole : { done: false, guard: anotherWay }
+  const { looks } = purses
   const committed = await (atHand?.spending ?? database).commit([...steps, ...beside], 'synced')
-  if (committed.done) purses.gave(funds.walletId, row.held - charge.cost)
+  if (committed.done) purses.gave(funds.walletId, row.held - charge.cost, looks)
   return committed
 }
 

@@ -125,7 +125,7 @@ class HoldsAtHand implements AtHand {
     const held = this.#atHand(callId)
     if (held === undefined) return false
     this.#held.delete(callId)
-    this.#parts.purses.gave(held.slip.walletId, held.slip.want)
+    this.#parts.purses.gave(held.slip.walletId, held.slip.want, this.#parts.purses.looks)
     try {
       this.#parts.slips.strike(held.number)
     } catch (error) {
@@ -169,10 +169,13 @@ class HoldsAtHand implements AtHand {
   async #settleWhole(held: Held, settle: Settle, beside: readonly Step[]): Promise<Committed> {
     const { books, purses } = this.#parts
     held.isTold = true
+    const { looks } = purses
     try {
       const committed = await this.#written(books.commit([...wholeSettleSteps(settle, held.slip), ...beside], 'synced'))
-      if (!committed.done) await this.#tell(held)
-      else if (this.#held.delete(settle.callId)) purses.gave(held.slip.walletId, held.slip.want - settle.cost)
+      if (!committed.done) {
+        await this.#tell(held)
+        purses.forget(held.slip.walletId)
+      } else if (this.#held.delete(settle.callId)) purses.gave(held.slip.walletId, held.slip.want - settle.cost, looks)
       return committed
     } catch (error) {
       held.isTold = false

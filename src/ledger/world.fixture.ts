@@ -198,9 +198,9 @@ async function placed({ ledger, purses, atHand, granted }: World, request: HoldR
     granted.set(callId, 0n)
     if (await atHand?.hold(request)) return { granted: want }
   }
-  if (funds.kind === 'wallet') purses.took(funds.walletId, want)
+  const answered = funds.kind === 'wallet' ? purses.ask(funds.walletId, want) : undefined
   const held = await ledger.hold(request)
-  if (funds.kind === 'wallet' && 'granted' in held) purses.gave(funds.walletId, want - held.granted)
+  answered?.('granted' in held ? held.granted : 0n)
   return held
 }
 

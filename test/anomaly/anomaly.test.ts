@@ -71,7 +71,7 @@ test.concurrent.for(cases)('$name: the nth call to a port fails ($moment)', asyn
     told.push(`${String(n).padStart(3)} ${failed.padEnd(24)} ${seen.padEnd(22)} ${row}`)
   }
   if (process.env.HEADGATE_TEST_SHOW) console.log(`${name}, ${moment}\n${told.join('\n')}`)
-  expect(told.length).toBeGreaterThanOrEqual(3) // A call for JSON sets three timers.
+  expect(told.length).toBeGreaterThan(0) // A call for JSON whose hold is at hand sets hardly a timer.
   expect(n).toBeLessThan(mostCalls)
 })
 
