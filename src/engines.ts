@@ -44,8 +44,11 @@ export async function openEngine(settings: EngineSettings): Promise<Engine> {
 
 function closedWith(database: Database, slips: Slips): Database {
   const close = async () => {
-    await database.close()
-    slips.close()
+    try {
+      await database.close()
+    } finally {
+      slips.close()
+    }
   }
   return { ...database, close }
 }

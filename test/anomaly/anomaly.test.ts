@@ -71,7 +71,8 @@ test.concurrent.for(cases)('$name: the nth call to a port fails ($moment)', asyn
     told.push(`${String(n).padStart(3)} ${failed.padEnd(24)} ${seen.padEnd(22)} ${row}`)
   }
   if (process.env.HEADGATE_TEST_SHOW) console.log(`${name}, ${moment}\n${told.join('\n')}`)
-  expect(told.length).toBeGreaterThan(0) // A call for JSON whose hold is at hand sets hardly a timer.
+  // A call whose hold is at hand sets hardly a timer.
+  expect(told.length).toBeGreaterThan(moment === 'early' ? 0 : 3)
   expect(n).toBeLessThan(mostCalls)
 })
 
