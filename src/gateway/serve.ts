@@ -88,7 +88,7 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
       const client = newClient(request, response, protocol, gateway)
       return answer(client, path, gateway).catch(error => mishandled(error, client, gateway))
     }
-    underWay.track(intake.hasRoom ? begin() : intake.wait(keyOf(request), response, begin))
+    underWay.track(intake.hasRoom ? begin() : intake.wait(keyOf(request), response, () => begunSurely(begin, response, gateway)))
   }
 
   const receive = surely(take, gateway)
@@ -187,12 +187,25 @@ function surely(take: RequestListener, { log, metrics }: Pick<Gateway, 'log' | '
     try {
       take(request, response)
     } catch (error) {
-      log.error({ err: error }, 'a request could not be taken')
-      metrics.unauthenticated.inc({ fault: 'unforeseen' })
-      if (response.headersSent) response.destroy()
-      else tell(response, 500, new Fault('unforeseen').body)
+      notTaken(error, response, { log, metrics })
     }
   }
+}
+
+/** The same for a call that waited: nobody would catch what it throws then. */
+async function begunSurely(begin: () => Promise<void>, response: ServerResponse, gateway: Gateway): Promise<void> {
+  try {
+    await begin()
+  } catch (error) {
+    notTaken(error, response, gateway)
+  }
+}
+
+function notTaken(error: unknown, response: ServerResponse, { log, metrics }: Pick<Gateway, 'log' | 'metrics'>): void {
+  log.error({ err: error }, 'a request could not be taken')
+  metrics.unauthenticated.inc({ fault: 'unforeseen' })
+  if (response.headersSent) response.destroy()
+  else tell(response, 500, new Fault('unforeseen').body)
 }
 
 /** Without its query string. */
