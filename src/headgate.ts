@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import type { Settings } from './config/settings.ts'
 import type { Coordinator, LinesNow } from './coordination/coordinator.ts'
 import { openOwners } from './directory/owners.ts'
@@ -8,11 +7,12 @@ import { openSeal, readSecretKey } from './directory/seal.ts'
 import { checkSecretKey } from './directory/secret-check.ts'
 import { shareDirectory } from './directory/shared.ts'
 import { openDirectory } from './directory/snapshot.ts'
+import { openEnds } from './ends.ts'
 import { openEngine } from './engines.ts'
 import { AtOnce } from './gateway/at-once.ts'
 import { openBackground } from './gateway/background.ts'
 import { BodyBudget } from './gateway/body.ts'
-import { type Books, type BooksParts, type CallEnd, openBooks } from './gateway/books.ts'
+import type { CallEnd } from './gateway/books.ts'
 import { openBrake } from './gateway/brake.ts'
 import { openDrain } from './gateway/drain.ts'
 import type { Gateway } from './gateway/gateway.ts'
@@ -20,16 +20,14 @@ import { keepLease } from './gateway/lease.ts'
 import { openServer, type Serving } from './gateway/serve.ts'
 import { stopServing } from './gateway/stop.ts'
 import { type InFlight, openInFlight } from './in-flight.ts'
-import { openAtHand } from './ledger/at-hand.ts'
 import { openLedger } from './ledger/ledger.ts'
-import { type Owed, openOwed } from './ledger/owed.ts'
-import { openPurses } from './ledger/purses.ts'
-import type { Slips } from './ledger/slips.ts'
+import type { Owed } from './ledger/owed.ts'
 import { blockListOf } from './lib/address.ts'
 import { type Clock, systemClock } from './lib/clock.ts'
 import { newId } from './lib/id.ts'
 import type { Log } from './lib/log.ts'
 import { openMetrics } from './lib/metrics.ts'
+import { Roster } from './lib/roster.ts'
 import { type Nodes, openNodes } from './nodes.ts'
 import { openTokenCounter, type TokenCounterOptions } from './protocols/count-in-worker.ts'
 import { openCallReader } from './protocols/read-in-worker.ts'
@@ -75,9 +73,6 @@ export interface Adapters {
 }
 
 type Watched = Coordinator & { linesNow(): LinesNow }
-
-/** Others spend of the same wallets: what was seen to be free says for a moment that a call is worth a place in line, and its hold says for sure. */
-const sharedPurseMs = 1_000
 
 /** Opens the adapters, builds the Gateway record, and listens. Rejects with a sentence for the operator. */
 export async function openHeadgate(settings: Settings, log: Log, openAdmin: OpenAdmin, adapters: Adapters = {}): Promise<Headgate> {
@@ -125,16 +120,18 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   scope.use(await lockFolder(settings.data))
   const { database: opened, sharedTime, slips } = await openEngine(settings)
   scope.defer(() => opened.close())
-  const { database, atHand, purses } = openHolds(adapters.wrapDatabase?.(opened) ?? opened, adapters.holdsInBooks ? undefined : slips, {
-    clock,
-    log,
-  })
-  scope.defer(async () => atHand?.close())
+  const metrics = openMetrics()
+  const { database, atHand, purses, books } = await openEnds(
+    settings,
+    {
+      ...{ clock, log, metrics, wrapJournal: adapters.wrapJournal },
+      database: adapters.wrapDatabase?.(opened) ?? opened,
+      slips: adapters.holdsInBooks ? undefined : slips,
+    },
+    scope,
+  )
   await adapters.prepareBooks?.(database, clock, log)
   const seal = openSeal(readSecretKey({ secretKeyText: settings.secretKey, folder: settings.data }))
-  const metrics = openMetrics()
-  const books = await openEnds(settings, { database, atHand, purses, clock, log, metrics }, adapters)
-  scope.defer(() => books.close())
   const leaseId = newId(clock.nowMs())
   const inFlight = scope.use(await openInFlight({ settings, leaseId, clock, log, metrics }))
   const coordinator = adapters.wrapCoordinator?.(inFlight.coordinator) ?? inFlight.coordinator
@@ -167,7 +164,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
     reader,
     counter,
     keptAtOnce: new AtOnce(settings.keptAtOnceMax),
-    live: new Set(),
+    live: new Roster(),
     metrics,
     log,
     trustedProxies: settings.trustedProxies.length === 0 ? undefined : blockListOf(settings.trustedProxies),
@@ -176,28 +173,8 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   return { database, sharedTime, inFlight, seal, parts }
 }
 
-/** What is known to be free, and the holds that the books need not be asked for: those of books that nobody else has. */
-function openHolds(books: Database, slips: Slips | undefined, { clock, log }: { readonly clock: Clock; readonly log: Log }) {
-  if (slips === undefined) return { database: books, atHand: undefined, purses: openPurses(clock, sharedPurseMs) }
-  const purses = openPurses(clock, Number.POSITIVE_INFINITY)
-  const atHand = openAtHand({ books, slips, purses, clock, log })
-  return { database: atHand.database, atHand, purses }
-}
-
-/** Where calls end, with the journal in the data folder behind the books. */
-async function openEnds(
-  settings: Settings,
-  parts: Omit<BooksParts, 'journal' | 'settleWithinMs'>,
-  { wrapJournal }: Adapters,
-): Promise<Books> {
-  const journal = await openOwed<CallEnd>(join(settings.data, 'owed.journal'), ({ trouble, ...what }) => {
-    parts.log.error(what, `the owed journal has a ${trouble} line; nothing was dropped`)
-  })
-  return openBooks({ ...parts, journal: wrapJournal?.(journal) ?? journal, settleWithinMs: settings.settleWithinMs })
-}
-
 function watch(gateway: Gateway, { coordinator, isAlone, nodes }: InFlight, serving: Serving): void {
-  const { metrics, background, drain, bodies, books } = gateway
+  const { metrics, background, drain, bodies, books, atHand } = gateway
   metrics.watch({
     sockets: () => serving.sockets.count,
     callsUnread: () => serving.unread,
@@ -210,6 +187,7 @@ function watch(gateway: Gateway, { coordinator, isAlone, nodes }: InFlight, serv
     bodyBytes: () => bodies.takenBytes,
     owed: () => books.owed,
     unwritten: () => books.unwritten,
+    unposted: () => atHand?.unposted ?? 0,
     alone: () => (isAlone() ? 1 : 0),
     nodes,
   })

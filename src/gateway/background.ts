@@ -3,6 +3,7 @@ import { noUsage, type Usage } from '../ledger/price.ts'
 import type { Clock, Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
 import { newId } from '../lib/id.ts'
+import { Roster } from '../lib/roster.ts'
 import { kept } from '../protocols/openai-kept.ts'
 import type { AnswerFacts } from '../protocols/protocol.ts'
 import type { Attempt, Beginning } from '../upstreams/attempt.ts'
@@ -77,7 +78,7 @@ class Poller implements Background {
   /** Those whose time has come, when enough others are being asked. */
   readonly #due = new Set<Waiting>()
   /** What asks, apart from the attempts of calls. */
-  readonly #live = new Set<Attempt>()
+  readonly #live = new Roster<Attempt>()
   #asking = 0
   #isClosed = false
 
@@ -139,7 +140,7 @@ class Poller implements Background {
     this.#isClosed = true
     this.#due.clear()
     for (const { timer } of this.#byCall.values()) timer?.[Symbol.dispose]()
-    for (const attempt of this.#live) attempt.abort()
+    for (const attempt of this.#live.all()) attempt.abort()
     await Promise.all([...this.#byCall.values()].flatMap(({ asking, settling }) => [asking, settling]))
   }
 

@@ -5,6 +5,7 @@ import { createBrotliDecompress, createGunzip, createZstdDecompress } from 'node
 import { exactly, joined } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
+import { type Listed, Roster } from '../lib/roster.ts'
 import { allocateBody, readAtOnceBytesMax } from '../protocols/read-in-worker.ts'
 
 export interface BodySettings {
@@ -30,11 +31,14 @@ export interface Body extends Disposable {
 /** No model reads more text than this: what makes a body larger is images and files, which are counted by their rules. */
 const lentBytesMax = 4 * 1024 * 1024
 
+/** A body that nobody needs for sure: it may be taken away. */
+type Lent = Disposable & Listed
+
 /** What all buffered bodies together may occupy. */
 export class BodyBudget {
   readonly #bytesMax: number
   /** The longest lent first. */
-  readonly #lent = new Set<Disposable>()
+  readonly #lent = new Roster<Lent>()
   #taken = 0
 
   constructor(bytesMax: number) {
@@ -46,10 +50,7 @@ export class BodyBudget {
   }
 
   take(bytes: number): void {
-    for (const body of this.#lent) {
-      if (this.#taken + bytes <= this.#bytesMax) break
-      body[Symbol.dispose]()
-    }
+    while (this.#taken + bytes > this.#bytesMax && this.#lent.first !== undefined) this.#lent.first[Symbol.dispose]()
     if (this.#taken + bytes > this.#bytesMax) throw new Fault('bodies_full')
     this.#taken += bytes
   }
@@ -58,11 +59,11 @@ export class BodyBudget {
     this.#taken -= bytes
   }
 
-  lend(body: Disposable): void {
+  lend(body: Lent): void {
     this.#lent.add(body)
   }
 
-  takeBack(body: Disposable): void {
+  takeBack(body: Lent): void {
     this.#lent.delete(body)
   }
 }
@@ -99,7 +100,9 @@ export function takeBody(bytes: Buffer, budget: BodyBudget): Body {
   return new KeptBody(bytes, budget, bytes.length)
 }
 
-class KeptBody implements Body {
+class KeptBody implements Body, Listed {
+  before: this | undefined
+  after: this | undefined
   #bytes: Buffer | undefined
   readonly #budget: BodyBudget
   /** Of the budget. */

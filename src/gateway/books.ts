@@ -2,6 +2,8 @@ import { ownerSteps } from '../directory/owners.ts'
 import type { AtHand } from '../ledger/at-hand.ts'
 import { formatUsd } from '../ledger/money.ts'
 import type { Owed } from '../ledger/owed.ts'
+import { plainAmount } from '../ledger/plain.ts'
+import type { Ends } from '../ledger/posting.ts'
 import type { Purses } from '../ledger/purses.ts'
 import { anotherWay, shortSettleSteps } from '../ledger/short-way.ts'
 import {
@@ -52,6 +54,8 @@ export interface Books {
   readonly unwritten: number
   /** Ends in the journal. */
   readonly owed: number
+  /** Puts into the journal what the books do not take as it is; it is tried again from there. Rejects when the journal does. */
+  owe(end: CallEnd, cause: unknown): Promise<void>
   /** Takes what is owed to the books; resolves when they took it or are away again. */
   catchUp(): Promise<void>
   close(): Promise<void>
@@ -60,7 +64,7 @@ export interface Books {
 export interface BooksParts {
   readonly database: Pick<Database, 'commit'>
   /** Undefined where several share the books. */
-  readonly atHand: Pick<AtHand, 'spending' | 'settle' | 'letGo' | 'doubt'> | undefined
+  readonly atHand: Pick<AtHand<CallEnd>, 'spending' | 'settle' | 'letGo' | 'doubt' | 'post'> | undefined
   readonly purses: Purses
   readonly journal: Owed<CallEnd>
   readonly clock: Clock
@@ -89,7 +93,9 @@ class BooksWithJournal implements Books {
   readonly #unwritten = new Set<CallEnd>()
   /** Holds to be given back. */
   readonly #unreleased = new Set<HoldRequest>()
-  readonly #pending = new Set<Promise<unknown>>()
+  /** How much is asked of the books, and who waits until it is answered. */
+  #pending = 0
+  #settled: (() => void) | undefined
   #catching: { readonly timer: Timer; readonly atMs: number } | undefined
   #isClosed = false
 
@@ -117,6 +123,13 @@ class BooksWithJournal implements Books {
   release(request: HoldRequest): void {
     if (this.#parts.atHand?.letGo(request.callId)) return
     void this.#track(this.#giveBack(request).catch(() => this.#giveBackLater(request)))
+  }
+
+  async owe(ending: CallEnd, cause: unknown): Promise<void> {
+    const { journal, log } = this.#parts
+    await journal.add(ending)
+    log.warn({ call: ending.callId, err: cause }, 'the books do not take the end of a call; it is in the journal')
+    this.#catchUpLater(catchUpEveryMs)
   }
 
   async catchUp(): Promise<void> {
@@ -147,7 +160,8 @@ class BooksWithJournal implements Books {
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled([...this.#pending])
+    if (this.#pending > 0) await new Promise<void>(resolve => (this.#settled = resolve))
+    await this.#parts.atHand?.post()
     await this.catchUp()
     this.#isClosed = true
     this.#catching?.timer[Symbol.dispose]()
@@ -155,10 +169,14 @@ class BooksWithJournal implements Books {
   }
 
   #track<Result>(work: Promise<Result>): Promise<Result> {
-    this.#pending.add(work)
-    const forget = () => this.#pending.delete(work)
-    work.then(forget, forget)
+    this.#pending += 1
+    work.then(this.#forget, this.#forget)
     return work
+  }
+
+  readonly #forget = () => {
+    this.#pending -= 1
+    if (this.#pending === 0) this.#settled?.()
   }
 
   /** Rejects with `DatabaseAway`. What the books refuse for another reason stays held. */
@@ -258,16 +276,40 @@ async function commitEnd(parts: BooksParts, end: CallEnd, when: 'in time' | 'lat
 async function commitShort({ database, atHand, purses }: BooksParts, end: CallEnd): Promise<Committed | undefined> {
   const { callId, funds, charge, row, attempts, pending } = end
   if (charge === undefined || row === undefined || pending !== undefined || funds.kind !== 'wallet') return undefined
-  const settle = { ...charge, callId, funds }
+  const settle = { callId, funds, cost: charge.cost, entryId: charge.entryId, atMs: charge.atMs }
+  const atOnce = atHand?.settle(settle, end)
+  if (atOnce !== undefined) {
+    await atOnce
+    return nothingToTell
+  }
   const steps = shortSettleSteps(settle, row.held)
   if (steps === undefined) return undefined
-  const beside = [...paidCallSteps(row, attempts), ...stepsBeside(end)]
-  const whole = await atHand?.settle(settle, beside)
-  if (whole !== undefined) return whole.done ? whole : { done: false, guard: anotherWay }
   const { looks } = purses
-  const committed = await (atHand?.spending ?? database).commit([...steps, ...beside], 'synced')
+  const committed = await (atHand?.spending ?? database).commit([...steps, ...paidCallSteps(row, attempts), ...stepsBeside(end)], 'synced')
   if (committed.done) purses.gave(funds.walletId, row.held - charge.cost, looks)
   return committed
+}
+
+const nothingToTell: Committed = { done: true, rows: [] }
+
+/** How a call that ends at hand is written down, and what the books are told of it. */
+export const endsAtHand: Omit<Ends<CallEnd>, 'refused'> = {
+  stepsBeside: end => [...paidCallSteps(end.row!, end.attempts), ...stepsBeside(end)],
+  jsonOf: jsonOfPaid,
+}
+
+/** As `plainText` would write it: there are no other amounts in the end of a call that is paid by a wallet. */
+function jsonOfPaid({ callId, funds, call, charge, row, attempts, owners }: CallEnd): string {
+  const { leaseId, userId, keyId, groupId, model, path, address, stream, beganAtMs } = call
+  return JSON.stringify({
+    callId,
+    funds,
+    call: { leaseId, userId, keyId, groupId, model, path, address, stream, beganAtMs },
+    charge: { ...charge, cost: plainAmount(charge!.cost) },
+    row: { ...row, held: plainAmount(row!.held), cost: plainAmount(row!.cost) },
+    attempts,
+    owners,
+  })
 }
 
 function stepsBeside({ callId, owners = [], pending, endsPending }: CallEnd): readonly Step[] {

@@ -9,6 +9,7 @@ import type { Purses } from '../ledger/purses.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
+import type { Roster } from '../lib/roster.ts'
 import type { TokenCounter } from '../protocols/count-in-worker.ts'
 import type { CallReader } from '../protocols/read-in-worker.ts'
 import type { Attempt, AttemptSettings } from '../upstreams/attempt.ts'
@@ -20,7 +21,7 @@ import type { Recorder } from '../usage/refusals.ts'
 import type { AtOnce } from './at-once.ts'
 import type { Background } from './background.ts'
 import type { BodyBudget, BodySettings } from './body.ts'
-import type { Books } from './books.ts'
+import type { Books, CallEnd } from './books.ts'
 import type { Brake } from './brake.ts'
 import type { ClientSettings } from './client.ts'
 import type { Drain } from './drain.ts'
@@ -36,7 +37,7 @@ export interface Gateway {
   readonly coordinator: Coordinator
   readonly ledger: Ledger
   /** Undefined where several share the books. */
-  readonly atHand: AtHand | undefined
+  readonly atHand: AtHand<CallEnd> | undefined
   readonly purses: Purses
   readonly books: Books
   readonly recorder: Recorder
@@ -53,7 +54,7 @@ export interface Gateway {
   /** Requests about what upstreams keep. */
   readonly keptAtOnce: AtOnce
   /** Attempts that are not over. */
-  readonly live: Set<Attempt>
+  readonly live: Roster<Attempt>
   readonly metrics: Metrics
   readonly log: Log
   readonly trustedProxies: BlockList | undefined

@@ -1,5 +1,5 @@
 import { expireRoundMax } from '../ledger/ledger.ts'
-import type { Timer } from '../lib/clock.ts'
+import type { Clock, Timer } from '../lib/clock.ts'
 import type { Gateway } from './gateway.ts'
 
 export interface LeaseSettings {
@@ -36,13 +36,16 @@ export async function keepLease(
 
   async function beat(): Promise<void> {
     try {
+      const setBefore = settingOf(clock)
       await ledger.renewLease(leaseId, leaseMs * silenceShare, about())
       const nowMs = clock.elapsedMs()
       // An outage, or we were asleep: journals and others' renewals come first, for one whole lease from now.
       if (wereAway || nowMs - renewedMs > leaseMs) graceUntilMs = nowMs + leaseMs
       wereAway = false
       renewedMs = nowMs
-      if (nowMs >= graceUntilMs) await bury(ledger)
+      // Where the clock was set meanwhile, what was renewed may be over by what it says now; the next beat renews it first.
+      const isSet = Math.abs(settingOf(clock) - setBefore) > leaseMs * (1 - silenceShare)
+      if (nowMs >= graceUntilMs && !isSet) await bury(ledger)
     } catch (error) {
       wereAway = true
       log.warn({ err: error }, 'the lease could not be renewed: the books are away')
@@ -71,6 +74,11 @@ export async function keepLease(
       await ledger.endLease(leaseId).catch((error: unknown) => log.warn({ err: error }, 'the lease could not be ended: the books are away'))
     },
   }
+}
+
+/** Stays the same, but for milliseconds, until somebody sets the clock. */
+function settingOf(clock: Clock): number {
+  return clock.nowMs() - clock.elapsedMs()
 }
 
 /** Apart from the lease: a response of which nobody can make sense must not keep the holds of the dead from ending. */

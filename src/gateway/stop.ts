@@ -27,7 +27,7 @@ export async function stopServing(serving: Serving, gateway: Gateway, closing: A
   await Promise.race([finished, sleep(settings.stopStreamsMs - forLatecomersMs, clock)])
 
   if (live.size > 0) log.warn({ cut: live.size }, 'stopping: what still runs is ended')
-  for (const attempt of live) attempt.abort()
+  for (const attempt of live.all()) attempt.abort()
   await Promise.race([serving.idle(), sleep(lastBytesMs, clock)])
   serving.server.closeAllConnections()
   await serving.idle()

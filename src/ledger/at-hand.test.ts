@@ -2,12 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { type Database, DatabaseAway, type Row, type Statement, statement } from '../storage/database.ts'
+import { type Database, DatabaseAway, type Row, type Statement, type Step, statement } from '../storage/database.ts'
 import { migrate } from '../storage/migrate.ts'
 import { migrations } from '../storage/migrations/list.ts'
 import { openSqlite } from '../storage/sqlite.ts'
 import { type AtHand, openAtHand, takeUp } from './at-hand.ts'
 import { heldCall, manualClock, settledRowStep, userSteps } from './books.fixture.ts'
+import { type Daybook, openDaybook, readDaybook } from './daybook.ts'
 import { type Ledger, openLedger } from './ledger.ts'
 import { openPurses, type Purses } from './purses.ts'
 import { openSlips, readSlips, type Slips } from './slips.ts'
@@ -18,12 +19,15 @@ let file: string
 let books: Database
 let slips: Slips
 let purses: Purses
-let atHand: AtHand
+let daybook: Daybook
+let atHand: AtHand<Step>
 let ledger: Ledger
 /** What the books were asked, by the first words of each command, and how they fail if they do. */
 let asked: string[]
 let away: boolean
 let said: string[]
+/** Ends that the books did not take. */
+let refused: unknown[]
 const clock = manualClock(1_000)
 
 beforeEach(async () => {
@@ -33,6 +37,7 @@ beforeEach(async () => {
   await migrate(books, migrations)
   await books.commit(userSteps('w'), 'ordered')
   slips = openSlips(file)
+  daybook = openDaybook(dayFile())
   begin()
   await ledger.credit({ walletId: 'w', amount: 100n, reference: 'c', reason: null, author: null })
   await ledger.renewLease('lease', 10_000)
@@ -40,6 +45,7 @@ beforeEach(async () => {
   asked = []
 })
 afterEach(async () => {
+  await daybook.close()
   await books.close()
   slips.close()
   rmSync(folder, { recursive: true })
@@ -57,9 +63,11 @@ test('a hold at hand is on file, and in the books as soon as somebody looks', as
   expect(await atHand.hold(request('c')), 'with 20 that are free').toBe(false)
 })
 
-test('with its settle it comes to the books at one stroke, and they say what they would have said', async () => {
+test('with its settle it comes to the books at one stroke, later, and they say what they would have said', async () => {
   await atHand.hold(request('a'))
-  expect(await settleAtHand('a', 15n)).toMatchObject({ done: true })
+  await settleAtHand('a', 15n)
+  expect([asked, readDaybook(dayFile()).lines]).toEqual([[], ['["a","15"]']])
+  await atHand.post()
   expect(asked).toEqual(['commit update wallets set balance'])
   const whole = await everything()
   expect(await ledger.check()).toEqual([])
@@ -70,7 +78,7 @@ test('with its settle it comes to the books at one stroke, and they say what the
 
   await otherBooks()
   await ledger.hold(request('a'))
-  await atHand.database.commit([...settleSteps(15n), settledRowStep('a', 15n)], 'ordered')
+  await atHand.database.commit([...settleSteps(15n), rowOf('a', 15n)], 'ordered')
   expect(await everything()).toEqual(whole)
 })
 
@@ -81,14 +89,14 @@ test('what is let go never was', async () => {
   expect(await atHand.hold({ ...request('b'), want: 100n })).toBe(true)
   await ledger.free('w')
   expect(atHand.letGo('b'), 'the books know of it').toBe(false)
-  expect(atHand.settle(settleOf('b', 1n), []), 'the books know of it').toBeUndefined()
+  expect(atHand.settle(settleOf('b', 1n), rowOf('b', 1n)), 'the books know of it').toBeUndefined()
   await ledger.release('b', request('b').funds)
   expect(await ledger.free('w')).toEqual({ balance: 100n, held: 0n })
 })
 
 test('a cost beyond the hold, and a subscription, are for the books to reckon', async () => {
   await atHand.hold(request('a'))
-  expect(atHand.settle(settleOf('a', 41n), [])).toBeUndefined()
+  expect(atHand.settle(settleOf('a', 41n), rowOf('a', 41n))).toBeUndefined()
   const windows = { kind: 'subscription', subscriptionId: 's', windows: [] } as unknown as HoldRequest['funds']
   expect(await atHand.hold({ ...request('b'), funds: windows })).toBe(false)
   expect(await atHand.hold({ ...request('b'), want: 31n, halfOfFree: true }), 'half of 60 is free for a call without a ceiling').toBe(false)
@@ -103,7 +111,7 @@ test('money that somebody takes is not lent, and what they find is what is free'
   expect(await atHand.hold(request('b')), 'while it is being taken').toBe(false)
   await debiting
   expect(await ledger.hold({ ...request('b'), floor: 1n })).toEqual({ refused: 'short' })
-  expect(await settleAtHandOrBooks('a', 40n)).toBe(true)
+  await atHand.database.commit([...settleSteps(40n), rowOf('a', 40n)], 'ordered')
   expect(await ledger.free('w')).toEqual({ balance: 0n, held: 0n })
   expect(await ledger.check()).toEqual([])
 })
@@ -111,6 +119,7 @@ test('money that somebody takes is not lent, and what they find is what is free'
 test('when the process dies, its calls have rows and their money is free again', async () => {
   for (const name of ['settled', 'let go', 'one', 'two']) await atHand.hold({ ...request(name), want: 10n })
   await settleAtHand('settled', 3n)
+  await atHand.post()
   atHand.letGo('let go')
   await atHand.hold({ ...request('later'), want: 10n })
   // Here it dies, and another opens the books.
@@ -133,15 +142,30 @@ test('when the process dies, its calls have rows and their money is free again',
   expect(await ledger.check()).toEqual([])
 })
 
+test('should the process die, each call has its slip or its line', async () => {
+  await atHand.hold(request('a'))
+  const settling = settleAtHand('a', 1n)
+  await atHand.hold(request('b'))
+  const [held, ended] = [readSlips(file).map(({ callId }) => callId), readDaybook(dayFile()).lines]
+  expect(ended.length > 0 || held.includes('a'), `${held}; ${ended}`).toBe(true)
+  await settling
+  await atHand.hold({ ...request('c'), want: 1n })
+  expect([readSlips(file).map(({ callId }) => callId), readDaybook(dayFile()).lines]).toEqual([['b', 'c'], ['["a","1"]']])
+})
+
 test('while the books are away nothing more is lent, and what was is settled when they are back', async () => {
   await atHand.hold(request('a'))
   away = true
-  await expect(atHand.settle(settleOf('a', 5n), [])).rejects.toThrow(DatabaseAway)
-  expect(await atHand.hold({ ...request('b'), want: 1n })).toBe(false)
+  await settleAtHand('a', 5n)
+  expect(await atHand.hold({ ...request('b'), want: 65n }), 'nobody has noticed yet').toBe(true)
+  await atHand.post()
+  expect(await atHand.hold({ ...request('c'), want: 1n })).toBe(false)
   await expect(ledger.free('w')).rejects.toThrow(DatabaseAway)
-  expect(readSlips(file).map(({ callId }) => callId)).toEqual(['a'])
+  expect(readSlips(file).map(({ callId }) => callId)).toEqual(['b'])
+  expect(readDaybook(dayFile()).lines).toEqual(['["a","5"]'])
   away = false
-  expect(await ledger.free('w')).toEqual({ balance: 100n, held: 40n })
+  expect(await ledger.free('w')).toEqual({ balance: 95n, held: 65n })
+  expect((await everything()).calls).toMatchObject([{ id: 'a', cost: 5n }])
 })
 
 test('while the books can be read and not written, nothing is lent', async () => {
@@ -161,11 +185,11 @@ test('while the books can be read and not written, nothing is lent', async () =>
 test('what is taken behind its back is missing from the charge, and from nothing else', async () => {
   await atHand.hold(request('a'))
   await books.commit([{ statement: statement(`update wallets set balance = 30 where id = 'w'`), values: [] }], 'ordered')
-  expect(await settleAtHand('a', 40n)).toEqual({ done: false, guard: 'another_way' })
-  expect(await books.read(selectHolds), 'held is what there is').toMatchObject([{ id: 'a', amount: 30n }])
-  await atHand.database.commit([...settleSteps(40n), settledRowStep('a', 40n)], 'ordered')
-  expect(await ledger.free('w')).toEqual({ balance: 0n, held: 0n })
-  expect((await everything()).calls).toMatchObject([{ cost: 40n, uncollected: 10n }])
+  await settleAtHand('a', 40n)
+  await atHand.post()
+  // Whoever ends calls has it in the journal, from where it is taken as it can be.
+  expect(refused).toEqual([[rowOf('a', 40n), new Error('the books refuse it: another_way')]])
+  expect(await atHand.hold({ ...request('b'), want: 1n }), 'what was thought to be free may not be').toBe(false)
 })
 
 test('where the file refuses, each hold is asked of the books', async () => {
@@ -181,9 +205,17 @@ function begin(): void {
   asked = []
   away = false
   said = []
+  refused = []
   purses = openPurses(clock, Number.POSITIVE_INFINITY)
   const say = (_: object, text: string) => void said.push(text)
-  atHand = openAtHand({ books: watched(books), slips, purses, clock, log: { warn: say, error: say } as never })
+  atHand = openAtHand({
+    ...{ books: watched(books), slips, daybook, purses, clock, settleWithinMs: 250, log: { warn: say, error: say } as never },
+    ends: {
+      stepsBeside: row => [row],
+      jsonOf: ({ values }) => JSON.stringify(values.map(String)),
+      refused: async (row, cause) => void refused.push([row, cause]),
+    },
+  })
   ledger = openLedger(atHand.database, clock, { spending: atHand.spending })
 }
 
@@ -220,13 +252,14 @@ function settleOf(callId: string, cost: bigint): Settle {
   return { callId, cost, atMs: 2_000, funds: request(callId).funds, entryId: `entry-${callId}` }
 }
 
-async function settleAtHand(callId: string, cost: bigint) {
-  return atHand.settle(settleOf(callId, cost), [settledRowStep(callId, cost)])!
+function settleAtHand(callId: string, cost: bigint): Promise<void> {
+  return atHand.settle(settleOf(callId, cost), rowOf(callId, cost))!
 }
 
-async function settleAtHandOrBooks(callId: string, cost: bigint): Promise<boolean> {
-  const steps = [...settleSteps(cost, callId), settledRowStep(callId, cost)]
-  return (await (atHand.settle(settleOf(callId, cost), []) ?? atHand.database.commit(steps, 'ordered'))).done
+const rowOf = settledRowStep
+
+function dayFile(): string {
+  return join(folder, 'calls.daybook')
 }
 
 function settleSteps(cost: bigint, callId = 'a') {

@@ -1,19 +1,21 @@
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
-import { type Committed, type Database, DatabaseAway, type Statement, type Step, statement } from '../storage/database.ts'
+import { type Database, DatabaseAway, type Statement, statement } from '../storage/database.ts'
+import type { Daybook } from './daybook.ts'
+import { type Ends, Posting } from './posting.ts'
 import type { Purses } from './purses.ts'
-import { shortHoldSteps, wholeSettleSteps } from './short-way.ts'
+import { shortHoldSteps } from './short-way.ts'
 import type { Slip, Slips } from './slips.ts'
 import { type HoldRequest, holdSteps, type Settle } from './steps.ts'
 
 /**
- * Holds that are at hand: granted at once, out of money that is known to be free, and written as slips that outlive this process. The books
- * hear of such a hold when somebody looks, or with its settle: of most calls at one stroke, so that a call asks the books once.
+ * Holds that are at hand: granted at once, out of money that is known to be free, and written as slips that outlive this process. Their calls end
+ * in the daybook, and nobody waits for the books: they hear of both when somebody looks, or else of many calls at one stroke.
  *
  * It can be so because nobody but this process has the books, and everything that it asks of them goes through `database`: whoever reads or writes
- * wallets or holds finds all of them there. The books' own guards stand behind as before: no balance can fall below zero.
+ * what a call leaves finds all of it there. The books' own guards stand behind as before: no balance can fall below zero.
  */
-export interface AtHand {
+export interface AtHand<End> {
   /** The books, for everybody. Whoever writes to wallets by it changes what is free, so that it is looked at again. */
   readonly database: Database
   /** The same for whoever tells `Purses` what it takes and gives back. */
@@ -24,60 +26,77 @@ export interface AtHand {
    */
   hold(request: HoldRequest): Promise<boolean> | false
   /**
-   * Settles a call whose hold is at hand, in one commit with the steps `beside` it. Undefined when it is not, or the cost is beyond it. When
-   * a guard says no, nothing was written, and the books know of the hold.
+   * Settles a call whose hold is at hand. Undefined when it is not, or the cost is beyond it. Resolves when the end is on the disk; rejects when
+   * neither daybook nor books took it, which are asked again.
    */
-  settle(settle: Settle, beside: readonly Step[]): Promise<Committed> | undefined
+  settle(settle: Settle, end: End): Promise<void> | undefined
   /** Lets go of a hold at hand, as if it had never been. False when it is not, so that the books are to release it. */
   letGo(callId: string): boolean
   /** The books fail, or are late: until they have written something again, each hold is asked of them. */
   doubt(): void
-  /** Tells the books of every hold. */
+  /** Calls that have ended and that the books do not have yet. */
+  readonly unposted: number
+  /** Tells the books of every call that has ended. */
+  post(): Promise<void>
+  /** Tells the books of every hold, too. */
   close(): Promise<void>
 }
 
-export interface AtHandParts {
+export interface AtHandParts<End> {
   /** The books as they are. */
   readonly books: Database
   readonly slips: Slips
+  readonly daybook: Daybook
+  readonly ends: Ends<End>
   readonly purses: Purses
   readonly clock: Clock
   readonly log: Pick<Log, 'error' | 'warn'>
+  /** How long the books may take to answer before no money is lent on their word. Milliseconds. */
+  readonly settleWithinMs: number
 }
 
 interface Held {
   readonly slip: Slip
   readonly number: number
-  /** The books were told, and have not answered. */
+  /** The books were told, or it is about to be on the disk how it ended. */
   isTold: boolean
 }
 
 /** A file that refuses is said once in a while, not at each call. */
 const sayEveryMs = 60_000
 
-export function openAtHand(parts: AtHandParts): AtHand {
+export function openAtHand<End>(parts: AtHandParts<End>): AtHand<End> {
   return new HoldsAtHand(parts)
 }
 
-class HoldsAtHand implements AtHand {
+class HoldsAtHand<End> implements AtHand<End> {
   readonly database: Database
   readonly spending: Pick<Database, 'read' | 'commit'>
-  readonly #parts: AtHandParts
+  readonly #parts: AtHandParts<End>
+  readonly #posting: Posting<End>
   /** All of which the books have not said that they know, the oldest first. */
   readonly #held = new Map<string, Held>()
   #writing: Promise<boolean> | undefined
   #doWrite = true
   #saidMs = Number.NEGATIVE_INFINITY
 
-  constructor(parts: AtHandParts) {
-    const { books, purses } = parts
+  constructor(parts: AtHandParts<End>) {
+    const { books, purses, settleWithinMs } = parts
     this.#parts = parts
+    this.#posting = new Posting({
+      ...parts,
+      books: { commit: (steps, durability) => this.#written(books.commit(steps, durability)) },
+      lateMs: settleWithinMs,
+      onTrouble: () => this.doubt(),
+    })
     this.spending = {
       read: (statement, values) => {
+        if (concerns(statement).calls) void this.post()
         if (concerns(statement).holds) void this.#tellAll()
         return this.#heard(books.read(statement, values))
       },
       commit: (steps, durability) => {
+        void this.post()
         if (steps.some(step => concerns(step.statement).holds)) void this.#tellAll()
         return this.#written(books.commit(steps, durability))
       },
@@ -87,6 +106,7 @@ class HoldsAtHand implements AtHand {
       engine: books.engine,
       // Reports have a connection of their own, which sees only what was committed before.
       report: async (statement, values) => {
+        if (concerns(statement).calls) await this.post()
         if (concerns(statement).holds) await this.#tellAll()
         return books.report(statement, values)
       },
@@ -116,9 +136,9 @@ class HoldsAtHand implements AtHand {
     return this.#onFile(callId)
   }
 
-  settle(settle: Settle, beside: readonly Step[]): Promise<Committed> | undefined {
+  settle(settle: Settle, end: End): Promise<void> | undefined {
     const held = this.#atHand(settle.callId)
-    return held === undefined || settle.cost > held.slip.want ? undefined : this.#settleWhole(held, settle, beside)
+    return held === undefined || settle.cost > held.slip.want ? undefined : this.#settle(held, settle, end)
   }
 
   letGo(callId: string): boolean {
@@ -140,8 +160,17 @@ class HoldsAtHand implements AtHand {
     this.#parts.purses.forget()
   }
 
+  get unposted(): number {
+    return this.#posting.size
+  }
+
+  post(): Promise<void> {
+    return this.#posting.post()
+  }
+
   async close(): Promise<void> {
     await this.#tellAll()
+    await this.#posting.close()
   }
 
   #atHand(callId: string): Held | undefined {
@@ -166,20 +195,17 @@ class HoldsAtHand implements AtHand {
     }
   }
 
-  async #settleWhole(held: Held, settle: Settle, beside: readonly Step[]): Promise<Committed> {
-    const { books, purses } = this.#parts
-    held.isTold = true
+  async #settle(held: Held, settle: Settle, end: End): Promise<void> {
+    const { purses } = this.#parts
+    const { slip } = held
     const { looks } = purses
+    // From now on whoever looks is told of the end. But its slip is needed until that is on the disk: this process may die before.
+    held.isTold = true
     try {
-      const committed = await this.#written(books.commit([...wholeSettleSteps(settle, held.slip), ...beside], 'synced'))
-      if (!committed.done) {
-        await this.#tell(held)
-        purses.forget(held.slip.walletId)
-      } else if (this.#held.delete(settle.callId)) purses.gave(held.slip.walletId, held.slip.want - settle.cost, looks)
-      return committed
-    } catch (error) {
-      held.isTold = false
-      throw error
+      await this.#posting.add({ slip, settle, end })
+      purses.gave(slip.walletId, slip.want - settle.cost, looks)
+    } finally {
+      this.#held.delete(settle.callId)
     }
   }
 
@@ -253,18 +279,24 @@ async function tellBooks(books: Pick<Database, 'commit'>, slip: Slip): Promise<v
 
 /** What a statement may see or change. */
 interface Concern {
+  /** Anything that a call leaves. */
+  readonly calls: boolean
   readonly holds: boolean
   readonly wallets: boolean
 }
 
 const concerning = new Map<string, Concern>()
-const tables = { holds: /\b(wallets|holds)\b/i, wallets: /\bwallets\b/i }
+const tables = {
+  calls: /\b(wallets|holds|entries|calls|attempts|owners)\b/i,
+  holds: /\b(wallets|holds)\b/i,
+  wallets: /\bwallets\b/i,
+}
 
 /** By its text, which is looked at once. */
 function concerns({ sql }: Statement): Concern {
   let concern = concerning.get(sql)
   if (concern === undefined) {
-    concern = { holds: tables.holds.test(sql), wallets: tables.wallets.test(sql) }
+    concern = { calls: tables.calls.test(sql), holds: tables.holds.test(sql), wallets: tables.wallets.test(sql) }
     concerning.set(sql, concern)
   }
   return concern

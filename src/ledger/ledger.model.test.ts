@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { onEveryEngine } from '../../test/engines.ts'
 import type { Database } from '../storage/database.ts'
 import { manualClock, openBooks } from './books.fixture.ts'
+import { openDaybook } from './daybook.ts'
 import { openLedger } from './ledger.ts'
 import { openSlips } from './slips.ts'
 import { tellFound, tryCommands } from './world.fixture.ts'
@@ -70,7 +71,7 @@ onEveryEngine((open, engine) => {
       const folder = await mkdtemp(join(tmpdir(), 'headgate-model-'))
       let commands = 0
       const lane = async (_: unknown, index: number) => {
-        const slips = openSlips(join(folder, `${index}.slips`))
+        const files = { slips: openSlips(join(folder, `${index}.slips`)), daybook: openDaybook(join(folder, `${index}.daybook`)) }
         const afterRun = (more: number) => void (commands += more)
         const name = `hand${index}`
         const found = await tryCommands({
@@ -79,10 +80,11 @@ onEveryEngine((open, engine) => {
           seed: seed + index,
           runs: isFull ? 400 : 40,
           commandsMax,
-          slips,
+          files,
           afterRun,
         })
-        slips.close()
+        files.slips.close()
+        await files.daybook.close()
         return found
       }
       const found = (await Promise.all(Array.from({ length: 20 }, lane))).find(each => each !== undefined)

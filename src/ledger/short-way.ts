@@ -60,6 +60,19 @@ export function wholeSettleSteps({ callId, cost, entryId, atMs }: Settle, slip: 
   return steps
 }
 
+/**
+ * The same for many calls at once: what they cost is taken of each wallet in one step. Of what they were to set aside each had its turn, so only the
+ * costs must be free. Guards: as above.
+ */
+export function wholeSettlesSteps(ends: readonly { readonly settle: Settle; readonly slip: Slip }[]): readonly Step[] {
+  const costs = new Map<string, bigint>()
+  for (const { settle, slip } of ends) costs.set(slip.walletId, (costs.get(slip.walletId) ?? 0n) + settle.cost)
+  const steps: Step[] = []
+  for (const [walletId, cost] of costs) steps.push({ statement: payAll, values: [walletId, cost, cost], rows: 1, otherwise: anotherWay })
+  for (const { settle, slip } of ends) steps.push(...wholeSettleSteps(settle, slip).slice(1))
+  return steps
+}
+
 const takeAll = statement(`update wallets set held = held + $2
   where id = $1 and balance - held >= $3 and not exists (select 1 from holds where holds.id = $4)`)
 

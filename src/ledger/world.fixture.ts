@@ -1,15 +1,14 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { silentLog } from '../lib/log.ts'
-import { type Database, statement } from '../storage/database.ts'
-import { type AtHand, openAtHand } from './at-hand.ts'
+import { type Database, type Step, statement } from '../storage/database.ts'
+import { type AtHand, type AtHandParts, openAtHand } from './at-hand.ts'
 import { heldCall, manualClock, settledRowStep, subscriptionSteps, userSteps } from './books.fixture.ts'
 import { type Command, commandsUpTo, lineOf, type Payer } from './commands.fixture.ts'
 import { type Held, type Ledger, openLedger } from './ledger.ts'
 import { answerOf, leaseMs, type Model, openModel, sumsOf } from './model.fixture.ts'
 import { openPurses, type Purses } from './purses.ts'
 import { shortSettleSteps } from './short-way.ts'
-import type { Slips } from './slips.ts'
 import { expireSteps, type Funds, type HoldRequest, lateSettleSteps, readSettled, settleSteps } from './steps.ts'
 import { subscriptionFunds } from './subscription.ts'
 
@@ -30,7 +29,7 @@ export interface Trial {
   /** Whether a failure is told as it was met: making it shorter takes many more runs. Default: made short. */
   readonly asMet?: boolean
   /** Where holds are granted at hand. Then sums are looked at only now and then, because whoever looks has the books told of every hold. */
-  readonly slips?: Slips
+  readonly files?: Pick<AtHandParts<Step>, 'slips' | 'daybook'>
   /** After each run that went well. */
   readonly afterRun?: (commands: number) => Promise<void> | void
 }
@@ -85,17 +84,17 @@ interface World {
   /** What a gateway remembers of each hold. */
   readonly granted: Map<string, bigint>
   readonly purses: Purses
-  readonly atHand: AtHand | undefined
+  readonly atHand: AtHand<Step> | undefined
   /** Calls of which the books never heard. */
   readonly letGo: Set<number>
 }
 
 /** A user of that name with a wallet, a subscription and a lease, real and modelled, on one clock. */
-async function openWorld({ database: books, isAlone = false, slips }: Trial, name: string) {
+async function openWorld({ database: books, isAlone = false, files }: Trial, name: string) {
   const terms = { id: name, startsAtMs, endsAtMs: startsAtMs * 2, dailyLimit: 200n, weeklyLimit: 500n, monthlyLimit: 900n }
   const clock = manualClock(startsAtMs)
   const purses = openPurses(clock, Number.POSITIVE_INFINITY)
-  const atHand = slips && openAtHand({ books, slips, purses, clock, log: silentLog })
+  const atHand = files && openAtHand({ books, ...files, ends, purses, clock, log: silentLog, settleWithinMs: 60_000 })
   const database = atHand?.database ?? books
   const ledger = openLedger(database, clock, { spending: atHand?.spending })
   const begun = { granted: new Map(), letGo: new Set<number>() }
@@ -124,6 +123,13 @@ async function openWorld({ database: books, isAlone = false, slips }: Trial, nam
       await Promise.all([...world.model.calls.keys()].map(call => ledger.release(idOf(world, call), fundsOfCall(world, call, 'wallet'))))
     },
   }
+}
+
+/** An end is the call's row. */
+const ends: AtHandParts<Step>['ends'] = {
+  stepsBeside: row => [row],
+  jsonOf: ({ values }) => JSON.stringify(values.map(String)),
+  refused: (_, cause) => Promise.reject(cause),
 }
 
 /** With holds at hand, whoever looks after these finds what a gateway's calls have left between them. */
@@ -212,8 +218,8 @@ async function settle(world: World, each: Extract<Command, { op: 'settle' | 'lat
   const row = settledRowStep(callId, each.cost)
   if (each.op === 'late') return readSettled(await world.database.commit([...lateSettleSteps(settling, call), row], 'ordered'), each.cost)
   // As a gateway does, which knows what it was granted, and not that others have extended it.
-  const whole = await world.atHand?.settle(settling, [row])
-  if (whole?.done) return readSettled(whole, each.cost)
+  const atHand = world.atHand?.settle(settling, row)
+  if (atHand !== undefined) return atHand.then(() => ({ charged: each.cost, isLate: false }))
   const short = shortSettleSteps(settling, world.granted.get(callId) ?? 0n)
   const tried = short && (await world.database.commit([...short, row], 'ordered'))
   if (tried?.done) return readSettled(tried, each.cost)

@@ -17,6 +17,7 @@ export interface Gauges {
   /** Charges that the books have not taken yet: in the journal, and in memory because the journal refused too. */
   readonly owed: () => number
   readonly unwritten: () => number
+  readonly unposted: () => number
   /** 1 while this gateway cannot ask the others, and keeps to its share of every limit. */
   readonly alone: () => number
   /** Gateways that share the limits, this one too. */
@@ -152,4 +153,5 @@ function watch(gauges: Gauges, registry: Registry): void {
   gauge('headgate_alone', 'Redis is silent, and this gateway keeps to its share of every limit. Alarm on any.', gauges.alone)
   gauge('headgate_nodes', 'Gateways that share the limits, this one too.', gauges.nodes)
   gauge('headgate_unwritten', 'Charges in memory only. Alarm on any.', gauges.unwritten)
+  gauge('headgate_unposted', 'Calls that ended and are on the disk, in the daybook, but not in the books yet.', gauges.unposted)
 }

@@ -1,4 +1,5 @@
 import type { Worker } from 'node:worker_threads'
+import { Gathering } from '../lib/gathering.ts'
 import { type Committed, DatabaseAway, type Step } from './database.ts'
 import { type Answer, type Level, type Message, writeCommand } from './sqlite-wire.ts'
 
@@ -56,13 +57,7 @@ interface Life {
   readonly asked: Asked[]
   /** Commands that it has and did not answer yet. */
   underWay: number
-  isPosting: boolean
-  /** So many commands had come when it was last looked whether there are more. */
-  seen: number
-  /** When the first of the outbox came, in milliseconds. */
-  sinceMs: number
-  /** Commands of the last message. */
-  lastSize: number
+  readonly gathering: Gathering
   /** The program waits for the file to be closed, also when nothing is asked any more. */
   closing: boolean
 }
@@ -80,10 +75,10 @@ function liveWith(worker: Worker, path: string): Life {
     outbox: [],
     asked: [],
     underWay: 0,
-    isPosting: false,
-    seen: 0,
-    sinceMs: 0,
-    lastSize: 0,
+    gathering: new Gathering(
+      () => life.asked.length,
+      () => post(life),
+    ),
     closing: false,
   }
   let reason = 'its thread ended'
@@ -96,7 +91,7 @@ function liveWith(worker: Worker, path: string): Life {
       if (answer instanceof Error) reject(answer)
       else resolve(answer)
     }
-    if (life.outbox.length > 0) postSoon(life)
+    if (life.outbox.length > 0) life.gathering.soon()
   })
   worker.on('error', error => {
     reason = error instanceof Error ? error.message : String(error)
@@ -111,40 +106,13 @@ function send(life: Life, level: Level, asked: Asked): void {
   if (life.asked.length === 0) life.worker.ref()
   life.asked.push(asked)
   writeCommand(life.outbox, level, asked.steps, life.known)
-  postSoon(life)
-}
-
-/**
- * What is asked for at the same time travels together, and shares one commit: to wake a thread and to sync cost more than most commands, and
- * whatever does the same for many at once does it faster. So as long as each turn of the event loop brings more, the outbox waits for the next one. A
- * command that comes alone, when those before came alone, goes at the end of its turn; and while the thread is at work nothing is sent.
- */
-function postSoon(life: Life): void {
-  if (life.isPosting || life.underWay > 0) return
-  life.isPosting = true
-  life.seen = 0
-  life.sinceMs = performance.now()
-  setImmediate(postOrWait, life)
-}
-
-/** Nobody waits longer for the company of others. */
-const gatherMsMax = 10
-/** After a message of so many, one that is alone is not for long. */
-const fewCommands = 4
-
-function postOrWait(life: Life): void {
-  const count = life.asked.length
-  const isAlone = count === 1 && life.lastSize < fewCommands
-  if (count === life.seen || isAlone || performance.now() - life.sinceMs >= gatherMsMax) return post(life)
-  life.seen = count
-  setImmediate(postOrWait, life)
+  // While the thread is at work nothing is sent: all of it shares the next commit.
+  if (life.underWay === 0) life.gathering.soon()
 }
 
 function post(life: Life): void {
-  life.isPosting = false
   if (life.outbox.length === 0) return
   life.underWay = life.asked.length
-  life.lastSize = life.underWay
   life.worker.postMessage(life.outbox)
   life.outbox = []
 }

@@ -20,7 +20,7 @@ export const commitLevels: Readonly<Record<Durability, Level>> = { ordered: 1, s
 export interface SentStep {
   readonly number: number
   readonly sql: string
-  readonly values: readonly Value[]
+  readonly values: Value[]
   readonly rows: number | null
 }
 
@@ -37,7 +37,7 @@ export function writeCommand(message: Message, level: Level, steps: readonly Ste
   message.push(level, steps.length)
   for (const { statement, values, rows } of steps) {
     message.push(statement.number, known.has(statement.number) ? null : statement.sql, rows ?? null, values.length)
-    for (const value of values) message.push(value)
+    for (let index = 0; index < values.length; index += 1) message.push(values[index]!)
     if (statement.number !== scriptNumber) known.add(statement.number)
   }
 }

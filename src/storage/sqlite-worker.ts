@@ -1,6 +1,6 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { type Row, scriptNumber } from './database.ts'
+import { type Row, scriptNumber, type Value } from './database.ts'
 import { exact, firstWords } from './exact.ts'
 import { positional } from './placeholders.ts'
 import { type Answer, type Command, type Level, type Message, readCommands, readLevel, type SentStep } from './sqlite-wire.ts'
@@ -129,15 +129,25 @@ function runStep({ number, sql, values }: SentStep): { readonly rows: Row[]; rea
   }
   const { statement, order, count, returnsRows } = prepare(number, sql)
   if (values.length !== count) throw new Error(`${count} values wanted, ${values.length} given`)
-  const bound = order.map(index => exact(values[index]!))
+  const bound = order === undefined ? allExact(values) : order.map(index => exact(values[index]!))
   if (!returnsRows) return { rows: [], count: Number(statement.run(...bound).changes) }
   const rows = statement.all(...bound) as Row[]
   return { rows, count: rows.length }
 }
 
+/** In place: nobody else has them. */
+function allExact(values: Value[]): Value[] {
+  for (let index = 0; index < values.length; index += 1) {
+    const value = values[index]!
+    if (typeof value === 'number') values[index] = exact(value)
+  }
+  return values
+}
+
 interface Prepared {
   readonly statement: StatementSync
-  readonly order: readonly number[]
+  /** Undefined when it wants each value once, in the order in which they are given. */
+  readonly order: readonly number[] | undefined
   readonly count: number
   readonly returnsRows: boolean
 }
@@ -149,7 +159,8 @@ function prepare(number: number, text: string): Prepared {
   const { sql, order, count } = positional(text)
   const statement = database.prepare(sql)
   statement.setReadBigInts(true)
-  const made = { statement, order, count, returnsRows: statement.columns().length > 0 }
+  const isAsGiven = order.length === count && order.every((value, index) => value === index)
+  const made = { statement, order: isAsGiven ? undefined : order, count, returnsRows: statement.columns().length > 0 }
   prepared.set(number, made)
   return made
 }

@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici'
 import type { Clock } from '../lib/clock.ts'
 import { Deadline } from '../lib/deadline.ts'
+import type { Listed, Roster } from '../lib/roster.ts'
 import type { AnswerFacts, Protocol } from '../protocols/protocol.ts'
 import { type OnComment, type OnEvent, type SseReader, sseReader } from '../protocols/sse.ts'
 import { type Egress, EgressForbidden, type Outbound } from './egress.ts'
@@ -24,7 +25,7 @@ export interface AttemptParts {
   readonly egress: Egress
   readonly clock: Clock
   readonly settings: AttemptSettings
-  readonly live: Set<Attempt>
+  readonly live: Roster<Attempt>
 }
 
 /** How an attempt began, or that it did not. */
@@ -55,18 +56,20 @@ const refusalBytesMax = 1024 * 1024
  * One call, sent to one account, once. `beginning` never rejects. Whoever pipes the stream must see it to its end or
  * abort it: until then it occupies a connection.
  */
-export class Attempt implements Dispatcher.DispatchHandler {
+export class Attempt implements Dispatcher.DispatchHandler, Listed {
   readonly beginning: Promise<Beginning>
   /** When it was sent, and how long until its first event or its headers, in the clock's elapsed milliseconds. */
   firstEventMs: number | undefined
   upstreamRequestId: string | undefined
+  before: this | undefined
+  after: this | undefined
 
   readonly #clock: Clock
   /** Of what is waited for now. */
   readonly #deadline: Deadline
   readonly #settings: AttemptSettings
   readonly #ask: AttemptAsk
-  readonly #live: Set<Attempt>
+  readonly #live: Roster<Attempt>
   readonly #startedMs: number
   #events: Events | undefined
   #begin!: (beginning: Beginning) => void

@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import { systemClock } from '../lib/clock.ts'
+import { Roster } from '../lib/roster.ts'
 import { responses } from '../protocols/openai-responses.ts'
 import { Attempt, type AttemptParts, type Beginning } from './attempt.ts'
 import { type Egress, type Outbound, openEgress, type Route } from './egress.ts'
@@ -155,7 +156,7 @@ function get(origin: string): Omit<Outbound, 'route'> {
 }
 
 function attempt(outbound: Outbound, egress: Egress): Promise<Beginning> {
-  const parts: AttemptParts = { egress, clock: systemClock, settings, live: new Set() }
+  const parts: AttemptParts = { egress, clock: systemClock, settings, live: new Roster() }
   return new Attempt(outbound, { protocol: responses, streams: false }, parts).beginning
 }
 

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { expect, type TestContext, test } from 'vitest'
 import { openStream, send, type Target } from '../client.ts'
 import { until } from '../world.ts'
-import { startGateway } from './gateway-process.ts'
+import { runCommand, startGateway } from './gateway-process.ts'
 import { leaveBooks } from './left-books.ts'
 
 /**
@@ -14,16 +14,39 @@ import { leaveBooks } from './left-books.ts'
  * the kernel was asked to do, in its order.
  */
 
-const traced = 'fsync,fdatasync,pwrite64,pwritev,write,writev,sendto,sendmsg'
+const traced = 'openat,fsync,fdatasync,pwrite64,pwritev,write,writev,sendto,sendmsg'
 /** Whole pages of the books, so that what is written can be read. */
 const charsTraced = 20_000
 
-test.for(['json', 'stream'] as const)('(%s) the books are synced before the last bytes of an answer leave', async (kind, ctx) => {
+test.for(['json', 'stream'] as const)('(%s) the daybook is synced before the last bytes of an answer leave', async (kind, ctx) => {
   await using ground = await openGround(ctx)
   const ids: string[] = []
   for (let call = 0; call < 3; call += 1) ids.push(await ask(ground.target, kind))
   const trace = await ground.end()
-  for (const id of ids) expectSyncedFirst(trace, { id, kind, file: 'headgate.db-wal', charge: new RegExp(`charge${id}`) })
+  // So opened, a write has reached the disk when it returns.
+  expect(trace.findLast(line => line.includes('openat(') && line.includes('calls.daybook"'))).toMatch(/O_WRONLY\|O_DSYNC/)
+  for (const id of ids) {
+    expectSyncedFirst(trace, {
+      id,
+      kind,
+      file: 'calls.daybook',
+      charge: new RegExp(`\\\\"callId\\\\":\\\\"${id}`),
+      isSyncedAsWritten: true,
+    })
+    expect(trace.some(line => line.includes('headgate.db-wal') && line.includes(`charge${id}`))).toBe(true)
+  }
+})
+
+test.for(['json', 'stream'] as const)('(%s) so are the books, where they have been told of the hold', async (kind, ctx) => {
+  await using ground = await openGround(ctx)
+  const { world, target } = ground
+  world.sim.script({}, { hold: { gate: 'go on', at: 'firstEvent' } })
+  const asked = ask(target, kind)
+  await world.sim.seen(1)
+  await ground.look()
+  world.sim.open('go on')
+  const id = await asked
+  expectSyncedFirst(await ground.end(), { id, kind, file: 'headgate.db-wal', charge: new RegExp(`charge${id}`) })
 })
 
 test.for(['json', 'stream'] as const)('(%s) so is the journal, when the books do not take the charge in time', async (kind, ctx) => {
@@ -32,6 +55,7 @@ test.for(['json', 'stream'] as const)('(%s) so is the journal, when the books do
   world.sim.script({}, { hold: { gate: 'go on', at: 'firstEvent' } })
   const asked = ask(target, kind)
   await world.sim.seen(1)
+  await ground.look()
   const other = new DatabaseSync(join(world.data, 'headgate.db'), { timeout: 5_000 })
   other.exec('begin immediate')
   world.sim.open('go on')
@@ -47,19 +71,21 @@ interface Written {
   /** Where the charge is written, and how it is known there. */
   readonly file: string
   readonly charge: RegExp
+  /** Each write is a sync. */
+  readonly isSyncedAsWritten?: boolean
 }
 
 /** A line of the trace that is whole ends its call to the kernel before the next line begins. */
-function expectSyncedFirst(trace: readonly string[], { id, kind, file, charge }: Written): void {
+function expectSyncedFirst(trace: readonly string[], { id, kind, file, charge, isSyncedAsWritten = false }: Written): void {
   const written = trace.findIndex(line => line.includes(file) && charge.test(line))
   expect(written, `the charge of ${id} is not written to ${file}`).toBeGreaterThanOrEqual(0)
-  const synced = syncedAt(trace, file, written)
+  const synced = isSyncedAsWritten ? endOf(trace, written) : syncedAt(trace, file, written)
   const head = trace.findIndex(line => line.includes(`x-request-id: ${id}`))
   const socket = /socket:\[\d+\]/.exec(trace[head]!)![0]
   // Of a JSON answer nothing may leave before, of a stream all but its end.
   const last = kind === 'json' ? head : trace.findLastIndex(line => line.includes(socket) && line.includes('event: response.completed'))
   expect(last, `the end of ${id} is not written`).toBeGreaterThanOrEqual(0)
-  expect(synced, `${file} is not synced after the charge of ${id}`).toBeGreaterThan(written)
+  expect(synced, `${file} is not synced after the charge of ${id}`).toBeGreaterThanOrEqual(written)
   expect(last, `the last bytes of ${id} left before ${file} was synced`).toBeGreaterThan(synced)
 }
 
@@ -68,12 +94,18 @@ function syncedAt(trace: readonly string[], file: string, from: number): number 
   for (let at = from + 1; at < trace.length; at += 1) {
     const line = trace[at]!
     if (!/f(data)?sync\(/.test(line) || !line.includes(file)) continue
-    const thread = line.split(' ')[0]
-    const isEnd = (later: string, index: number) => index > at && later.startsWith(`${thread} `) && later.includes('sync resumed>')
-    const end = line.includes('<unfinished') ? trace.findIndex(isEnd) : at
+    const end = endOf(trace, at)
     if (/\) += 0/.test(trace[end] ?? '')) return end
   }
   return -1
+}
+
+/** Where the call to the kernel that begins at this line returns. */
+function endOf(trace: readonly string[], at: number): number {
+  const line = trace[at]!
+  if (!line.includes('<unfinished')) return at
+  const thread = line.split(' ')[0]
+  return trace.findIndex((later, index) => index > at && later.startsWith(`${thread} `) && later.includes(' resumed>'))
 }
 
 async function ask(target: Target, kind: 'json' | 'stream'): Promise<string> {
@@ -101,6 +133,8 @@ async function openGround(ctx: TestContext) {
   return {
     world,
     target: { url: gateway.url, key: world.key },
+    /** Whoever looks has the books told of the holds. */
+    look: () => runCommand(gateway, world.data, 'ledger', 'check'),
     /** Stops the gateway. What the kernel was asked, a line each. */
     async end(): Promise<readonly string[]> {
       gateway.child.kill('SIGTERM')

@@ -65,6 +65,7 @@ export class SimulatedBooks {
     books: {
       end: ending => this.#later(() => this.#end(ending)),
       release: ({ callId }) => void this.#later(() => this.#release(callId)),
+      owe: () => Promise.reject(new Error('there is no journal')),
       catchUp: unplayed,
       close: unplayed,
       unwritten: 0,

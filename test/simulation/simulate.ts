@@ -13,6 +13,7 @@ import { openPurses } from '../../src/ledger/purses.ts'
 import type { Log } from '../../src/lib/log.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { openMetrics } from '../../src/lib/metrics.ts'
+import { Roster } from '../../src/lib/roster.ts'
 import { openCallReader } from '../../src/protocols/read-in-worker.ts'
 import type { Egress } from '../../src/upstreams/egress.ts'
 import { resumed } from '../../src/upstreams/rest.ts'
@@ -152,7 +153,7 @@ class Stage {
       drain: openDrain(settings, clock, () => gateway),
       background: openBackground(settings, clock, () => gateway),
       keptAtOnce: new AtOnce(settings.keptAtOnceMax),
-      live: new Set(),
+      live: new Roster(),
       metrics,
       log: this.#log(),
       trustedProxies: undefined,

@@ -12,6 +12,7 @@ import { handle } from '../../src/gateway/handle.ts'
 import { openPurses } from '../../src/ledger/purses.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { openMetrics } from '../../src/lib/metrics.ts'
+import { Roster } from '../../src/lib/roster.ts'
 import { chat } from '../../src/protocols/openai-chat.ts'
 import { responses } from '../../src/protocols/openai-responses.ts'
 import { openCallReader } from '../../src/protocols/read-in-worker.ts'
@@ -88,7 +89,7 @@ function gatewayBefore(egress: Egress, clock: VirtualClock, isAlias: boolean): {
     drain: openDrain(settings, clock, () => gateway),
     background: openBackground(settings, clock, () => gateway),
     keptAtOnce: new AtOnce(settings.keptAtOnceMax),
-    live: new Set(),
+    live: new Roster(),
     metrics,
     log: silentLog,
     trustedProxies: undefined,

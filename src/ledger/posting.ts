@@ -1,0 +1,208 @@
+import type { Clock, Timer } from '../lib/clock.ts'
+import type { Log } from '../lib/log.ts'
+import { type Listed, Roster } from '../lib/roster.ts'
+import { type Database, DatabaseAway, type Step } from '../storage/database.ts'
+import type { Daybook } from './daybook.ts'
+import { wholeSettleSteps, wholeSettlesSteps } from './short-way.ts'
+import type { Slip } from './slips.ts'
+import type { Settle } from './steps.ts'
+
+/** A call that has ended, whose hold the books have not heard of either: its cost is within what was set aside. */
+export interface Ended<End> {
+  readonly slip: Slip
+  readonly settle: Settle
+  /** All that there is to say of it, as whoever ends calls has it. */
+  readonly end: End
+}
+
+/** What whoever ends calls knows of an end. */
+export interface Ends<End> {
+  /** What is committed with the money: the call's row and all the rest. */
+  stepsBeside(end: End): readonly Step[]
+  /** By which the journal would know it. */
+  jsonOf(end: End): string
+  /** The books do not take it as it is. Whoever resolves has it from now on. */
+  refused(end: End, cause: unknown): Promise<void>
+}
+
+export interface PostingParts<End> {
+  readonly books: Pick<Database, 'commit'>
+  readonly daybook: Daybook
+  readonly ends: Ends<End>
+  readonly clock: Clock
+  readonly log: Pick<Log, 'error' | 'warn'>
+  /** The books have not answered for so long that no money should be lent on their word. Milliseconds. */
+  readonly lateMs: number
+  /** They are late, or refuse. */
+  readonly onTrouble: () => void
+}
+
+/** Calls wait so long for others, and no more of them share a commit. */
+const postEveryMs = 100
+const batchMax = 256
+const againMs = 1000
+/** A file that refuses is said once in a while, not at each call. */
+const sayEveryMs = 60_000
+
+/**
+ * From the daybook to the books. What has ended is on the disk first, which is all that anybody waits for. The books take it with many others: when
+ * there are enough, after a while, or when somebody looks, who then finds it there.
+ */
+export class Posting<End> {
+  readonly #parts: PostingParts<End>
+  /** Of which the books have not been told, the oldest first. */
+  #waiting: Entry<End>[] = []
+  /** All that they have not said they have. */
+  readonly #open = new Roster<Entry<End>>()
+  readonly #sending = new Set<Promise<void>>()
+  #timer: Timer | undefined
+  #isTimed = false
+  #saidMs = Number.NEGATIVE_INFINITY
+
+  constructor(parts: PostingParts<End>) {
+    this.#parts = parts
+  }
+
+  /** Resolves when it is on the disk, in the daybook or in the books. Rejects when neither took it now; it is tried again. */
+  async add(ended: Ended<End>): Promise<void> {
+    const line = this.#parts.daybook.add(this.#parts.ends.jsonOf(ended.end))
+    const entry: Entry<End> = { ...ended, number: line?.number, error: undefined, before: undefined, after: undefined }
+    this.#waiting.push(entry)
+    this.#open.add(entry)
+    if (line === undefined) return this.#postNow(entry)
+    this.#postSoon()
+    try {
+      await line.written
+    } catch (error) {
+      this.#say(error)
+      return this.#postNow(entry)
+    }
+  }
+
+  /** Whoever asks the books after this finds there all that has ended. Resolves when they answered. */
+  async post(): Promise<void> {
+    while (this.#waiting.length > 0) this.#send(this.#waiting.splice(0, batchMax))
+    while (this.#sending.size > 0) await Promise.all(this.#sending)
+  }
+
+  /** Calls that the books do not have yet. */
+  get size(): number {
+    return this.#open.size
+  }
+
+  async close(): Promise<void> {
+    await this.post()
+    this.#timer?.[Symbol.dispose]()
+  }
+
+  async #postNow(entry: Entry<End>): Promise<void> {
+    await this.post()
+    if (this.#open.has(entry)) throw entry.error ?? new DatabaseAway('The books did not take it.')
+  }
+
+  /** What comes while the books are at work is for the next time. */
+  #postSoon(): void {
+    if (this.#waiting.length >= batchMax && this.#sending.size === 0) return this.#send(this.#waiting.splice(0, batchMax))
+    this.#later(postEveryMs)
+  }
+
+  #later(ms: number): void {
+    if (this.#isTimed) return
+    this.#isTimed = true
+    this.#timer?.[Symbol.dispose]()
+    this.#timer = this.#parts.clock.after(ms, () => {
+      this.#isTimed = false
+      void this.post()
+    })
+  }
+
+  #send(batch: readonly Entry<End>[]): void {
+    const { clock, lateMs, onTrouble } = this.#parts
+    const late = clock.after(lateMs, onTrouble)
+    const sending = this.#commit(batch).finally(() => {
+      late[Symbol.dispose]()
+      this.#sending.delete(sending)
+      this.#parts.daybook.posted(this.#oldest())
+      if (this.#waiting.length >= batchMax) this.#postSoon()
+    })
+    this.#sending.add(sending)
+  }
+
+  async #commit(batch: readonly Entry<End>[]): Promise<void> {
+    const { books, ends } = this.#parts
+    try {
+      const beside = batch.flatMap(({ end }) => ends.stepsBeside(end))
+      const { done } = await books.commit(inOrderOfStatement([...wholeSettlesSteps(batch), ...beside]), 'synced')
+      if (!done) return await this.#oneByOne(batch)
+      for (const entry of batch) this.#open.delete(entry)
+    } catch (error) {
+      if (error instanceof DatabaseAway) this.#again(batch, error)
+      else await this.#oneByOne(batch)
+    }
+  }
+
+  /** One of them will not do as it is, or is there already; it must not stand in the way of the others. */
+  async #oneByOne(batch: readonly Entry<End>[]): Promise<void> {
+    for (const [index, entry] of batch.entries()) {
+      try {
+        await this.#alone(entry)
+        this.#open.delete(entry)
+      } catch (error) {
+        return this.#again(batch.slice(index), error)
+      }
+    }
+  }
+
+  async #alone({ settle, slip, end }: Entry<End>): Promise<void> {
+    const { books, ends, onTrouble } = this.#parts
+    let cause: unknown
+    try {
+      const committed = await books.commit([...wholeSettleSteps(settle, slip), ...ends.stepsBeside(end)], 'synced')
+      if (committed.done) return
+      cause = new Error(`the books refuse it: ${committed.guard}`)
+    } catch (error) {
+      if (error instanceof DatabaseAway) throw error
+      cause = error
+    }
+    onTrouble() // What was thought to be free may not be.
+    await ends.refused(end, cause)
+  }
+
+  #again(batch: readonly Entry<End>[], error: unknown): void {
+    for (const entry of batch) entry.error = error
+    this.#waiting = [...batch, ...this.#waiting]
+    this.#parts.onTrouble()
+    this.#later(againMs)
+  }
+
+  /** The lowest number that the books might not have. */
+  #oldest(): number {
+    for (let entry = this.#open.first; entry !== undefined; entry = entry.after) if (entry.number !== undefined) return entry.number
+    return Number.POSITIVE_INFINITY
+  }
+
+  #say(error: unknown): void {
+    const { clock, log } = this.#parts
+    const nowMs = clock.elapsedMs()
+    if (nowMs - this.#saidMs < sayEveryMs) return
+    this.#saidMs = nowMs
+    log.warn({ err: error }, 'the daybook cannot be written; each call that ends is told to the books')
+  }
+}
+
+interface Entry<End> extends Ended<End>, Listed {
+  /** Of its line; undefined when it has none. */
+  readonly number: number | undefined
+  error: unknown
+}
+
+/** Whatever does the same many times in turn does it faster. A statement comes where it came first, so none comes before what it rests on. */
+function inOrderOfStatement(steps: readonly Step[]): readonly Step[] {
+  const groups = new Map<number, Step[]>()
+  for (const step of steps) {
+    const group = groups.get(step.statement.number)
+    if (group === undefined) groups.set(step.statement.number, [step])
+    else group.push(step)
+  }
+  return [...groups.values()].flat()
+}
