@@ -42,7 +42,7 @@ export async function openEnds(settings: Settings, parts: EndsParts, scope: Asyn
   await takeUp(file, journal, log)
   const purses = openPurses(clock, slips === undefined ? sharedPurseMs : Number.POSITIVE_INFINITY)
   const refused = (end: CallEnd, cause: unknown) => books.owe(end, cause)
-  const daybook = slips && openDaybook(file)
+  const daybook = slips && openDaybook(file, clock, settleWithinMs)
   scope.defer(async () => daybook?.close())
   const atHandParts = { books: database, purses, clock, log, settleWithinMs, ends: { ...endsAtHand, refused } }
   const atHand = slips && daybook && openAtHand({ ...atHandParts, slips, daybook })

@@ -14,7 +14,9 @@ import {
   lateSettleSteps,
   readSettled,
   releaseSteps,
+  type Settle,
   settleSteps,
+  type WalletFunds,
 } from '../ledger/steps.ts'
 import type { Clock, Timer } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
@@ -111,7 +113,25 @@ class BooksWithJournal implements Books {
     return this.#parts.journal.size
   }
 
-  async end(ending: CallEnd): Promise<void> {
+  end(ending: CallEnd): Promise<void> {
+    const paid = paidOf(ending)
+    const written = paid && !ending.endsPending ? this.#parts.atHand?.settle(paid.settle, ending) : undefined
+    return written === undefined ? this.#endInBooks(ending) : this.#endAtHand(written, ending)
+  }
+
+  /** Written down at once, and in the books later. */
+  async #endAtHand(written: Promise<void>, ending: CallEnd): Promise<void> {
+    this.#pending += 1
+    try {
+      await written
+    } catch (error) {
+      await this.#owe(ending, error)
+    } finally {
+      this.#forget()
+    }
+  }
+
+  async #endInBooks(ending: CallEnd): Promise<void> {
     const { settleWithinMs } = this.#parts
     const answered = await within(this.#track(commitEnd(this.#parts, ending, 'in time')), this.#parts)
     if (answered === 'late') await this.#owe(ending, new DatabaseAway(`no answer in ${settleWithinMs} ms`))
@@ -272,25 +292,31 @@ async function commitEnd(parts: BooksParts, end: CallEnd, when: 'in time' | 'lat
   return database.commit(steps, isPromised ? 'synced' : 'ordered')
 }
 
-/** Undefined when the cost may be more than the hold, so that it is to be reckoned what can be taken. */
-async function commitShort({ database, atHand, purses }: BooksParts, end: CallEnd): Promise<Committed | undefined> {
-  const { callId, funds, charge, row, attempts, pending } = end
-  if (charge === undefined || row === undefined || pending !== undefined || funds.kind !== 'wallet') return undefined
-  const settle = { callId, funds, cost: charge.cost, entryId: charge.entryId, atMs: charge.atMs }
-  const atOnce = atHand?.settle(settle, end)
-  if (atOnce !== undefined) {
-    await atOnce
-    return nothingToTell
-  }
-  const steps = shortSettleSteps(settle, row.held)
-  if (steps === undefined) return undefined
-  const { looks } = purses
-  const committed = await (atHand?.spending ?? database).commit([...steps, ...paidCallSteps(row, attempts), ...stepsBeside(end)], 'synced')
-  if (committed.done) purses.gave(funds.walletId, row.held - charge.cost, looks)
-  return committed
+/** A call that is over, and that a wallet pays: nearly all are. */
+interface Paid {
+  readonly settle: Settle & { readonly funds: WalletFunds }
+  readonly row: CallRow
 }
 
-const nothingToTell: Committed = { done: true, rows: [] }
+function paidOf({ callId, funds, charge, row, pending }: CallEnd): Paid | undefined {
+  if (charge === undefined || row === undefined || pending !== undefined || funds.kind !== 'wallet') return undefined
+  return { settle: { callId, funds, cost: charge.cost, entryId: charge.entryId, atMs: charge.atMs }, row }
+}
+
+/** Undefined when the cost may be more than the hold, so that it is to be reckoned what can be taken. */
+async function commitShort({ database, atHand, purses }: BooksParts, end: CallEnd): Promise<Committed | undefined> {
+  const paid = paidOf(end)
+  const steps = paid && shortSettleSteps(paid.settle, paid.row.held)
+  if (paid === undefined || steps === undefined) return undefined
+  const { settle, row } = paid
+  const { looks } = purses
+  const committed = await (atHand?.spending ?? database).commit(
+    [...steps, ...paidCallSteps(row, end.attempts), ...stepsBeside(end)],
+    'synced',
+  )
+  if (committed.done) purses.gave(settle.funds.walletId, row.held - settle.cost, looks)
+  return committed
+}
 
 /** How a call that ends at hand is written down, and what the books are told of it. */
 export const endsAtHand: Omit<Ends<CallEnd>, 'refused'> = {

@@ -37,7 +37,7 @@ beforeEach(async () => {
   await migrate(books, migrations)
   await books.commit(userSteps('w'), 'ordered')
   slips = openSlips(file)
-  daybook = openDaybook(dayFile())
+  daybook = openDaybook(dayFile(), clock, 60_000)
   begin()
   await ledger.credit({ walletId: 'w', amount: 100n, reference: 'c', reason: null, author: null })
   await ledger.renewLease('lease', 10_000)

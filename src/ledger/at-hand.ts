@@ -86,6 +86,10 @@ class HoldsAtHand<End> implements AtHand<End> {
     this.#posting = new Posting({
       ...parts,
       books: { commit: (steps, durability) => this.#written(books.commit(steps, durability)) },
+      ended: ({ slip, settle, looks }, isOnDisk) => {
+        if (isOnDisk) purses.gave(slip.walletId, slip.want - settle.cost, looks)
+        this.#held.delete(slip.callId)
+      },
       lateMs: settleWithinMs,
       onTrouble: () => this.doubt(),
     })
@@ -138,7 +142,10 @@ class HoldsAtHand<End> implements AtHand<End> {
 
   settle(settle: Settle, end: End): Promise<void> | undefined {
     const held = this.#atHand(settle.callId)
-    return held === undefined || settle.cost > held.slip.want ? undefined : this.#settle(held, settle, end)
+    if (held === undefined || settle.cost > held.slip.want) return undefined
+    // From now on whoever looks is told of the end. But its slip is needed until that is on the disk: this process may die before.
+    held.isTold = true
+    return this.#posting.add({ slip: held.slip, settle, end, looks: this.#parts.purses.looks })
   }
 
   letGo(callId: string): boolean {
@@ -192,20 +199,6 @@ class HoldsAtHand<End> implements AtHand<End> {
     } catch (error) {
       this.#say(error)
       return false
-    }
-  }
-
-  async #settle(held: Held, settle: Settle, end: End): Promise<void> {
-    const { purses } = this.#parts
-    const { slip } = held
-    const { looks } = purses
-    // From now on whoever looks is told of the end. But its slip is needed until that is on the disk: this process may die before.
-    held.isTold = true
-    try {
-      await this.#posting.add({ slip, settle, end })
-      purses.gave(slip.walletId, slip.want - settle.cost, looks)
-    } finally {
-      this.#held.delete(settle.callId)
     }
   }
 

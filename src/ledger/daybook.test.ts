@@ -2,15 +2,17 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { manualClock } from './books.fixture.ts'
 import { type Daybook, halfBytes, openDaybook, readDaybook } from './daybook.ts'
 
 let folder: string
 let file: string
 let daybook: Daybook
+const clock = manualClock(0)
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'headgate-daybook-'))
   file = join(folder, 'calls.daybook')
-  daybook = openDaybook(file)
+  daybook = openDaybook(file, clock, 250)
 })
 afterEach(async () => {
   await daybook.close()
@@ -46,49 +48,49 @@ test('closed when the books have all, it says so', async () => {
   daybook.posted(3)
   await daybook.close()
   expect(left()).toEqual([])
-  daybook = openDaybook(file)
+  daybook = openDaybook(file, clock, 250)
   const writing = write('last')
   await daybook.close()
   await writing
   expect(left(), 'what they lack stays').toEqual(['last'])
-  daybook = openDaybook(file)
+  daybook = openDaybook(file, clock, 250)
 })
 
 test('whoever goes on with it writes behind what is there, and that alone is read', async () => {
   for (const n of [1, 2, 3]) await write(n)
   await daybook.close()
   for (const n of [4, 5]) {
-    daybook = openDaybook(file)
+    daybook = openDaybook(file, clock, 250)
     expect(left()).toEqual(n === 4 ? [1, 2, 3] : [4])
     await write(n)
     expect(left()).toEqual([n])
     await daybook.close()
   }
-  daybook = openDaybook(file)
+  daybook = openDaybook(file, clock, 250)
 })
 
 test('the halves are written in turns, and neither before the books have all of it', async () => {
   const long = 'x'.repeat(halfBytes / 4)
-  const writeLong = (n: number) => daybook.add(JSON.stringify(`${n} ${long}`))
+  const writeLong = (n: number) => write(`${n} ${long}`)
   const numbers = () => left().map(line => Number(String(line).split(' ')[0]))
-  for (const n of [1, 2, 3]) await writeLong(n)!.written
-  for (const n of [4, 5, 6]) await writeLong(n)!.written
-  expect(writeLong(7), 'the first half is still needed').toBeUndefined()
+  for (const n of [1, 2, 3]) await writeLong(n)
+  for (const n of [4, 5, 6]) await writeLong(n)
+  await expect(writeLong(7), 'the first half is still needed').rejects.toThrow('no room')
   daybook.posted(3)
-  expect(writeLong(7), 'by its last line').toBeUndefined()
+  await expect(writeLong(7), 'by its last line').rejects.toThrow('no room')
   daybook.posted(4)
-  expect(await writeLong(7)!.written.then(numbers)).toEqual([4, 5, 6, 7])
-  for (const n of [8, 9]) await writeLong(n)!.written
-  expect(writeLong(10)).toBeUndefined()
+  expect(await writeLong(7).then(numbers)).toEqual([4, 5, 6, 7])
+  for (const n of [8, 9]) await writeLong(n)
+  await expect(writeLong(10)).rejects.toThrow('no room')
   daybook.posted(7)
-  expect(await writeLong(10)!.written.then(numbers)).toEqual([7, 8, 9, 10])
-  expect(daybook.add(JSON.stringify('x'.repeat(halfBytes))), 'a line longer than a half').toBeUndefined()
+  expect(await writeLong(10).then(numbers)).toEqual([7, 8, 9, 10])
+  await expect(write('x'.repeat(halfBytes)), 'a line longer than a half').rejects.toThrow('no room')
   expect(statSync(file).size).toBe(2 * halfBytes)
 })
 
 test('lines that were being added as the half was full go to both', async () => {
   const long = 'x'.repeat(halfBytes / 4)
-  const written = [1, 2, 3, 4, 5].map(n => daybook.add(JSON.stringify(`${n} ${long}`))!.written)
+  const written = [1, 2, 3, 4, 5].map(n => write(`${n} ${long}`))
   await Promise.all(written)
   expect(left().map(line => String(line)[0])).toEqual(['1', '2', '3', '4', '5'])
 })
@@ -111,24 +113,37 @@ test('a torn end is left out, and a line that was changed is told of and kept', 
 test('a file that is no daybook gives way to one, and a folder in its place is told of', async () => {
   await daybook.close()
   truncateSync(file, 100)
-  daybook = openDaybook(file)
+  daybook = openDaybook(file, clock, 250)
   await write('a')
   expect(left()).toEqual(['a'])
-  expect(() => openDaybook(folder)).toThrow(`The daybook ${folder} cannot be used: `)
+  expect(() => openDaybook(folder, clock, 250)).toThrow(`The daybook ${folder} cannot be used: `)
   expect(() => readDaybook(folder)).toThrow(`The daybook ${folder} cannot be used: `)
 })
 
 test('what cannot be written is said to whoever waits for it, and the next line is tried', async () => {
   await daybook.close()
-  await expect(daybook.add('1')!.written).rejects.toThrow('EBADF')
-  await expect(daybook.add('2')!.written).rejects.toThrow('EBADF')
-  daybook = openDaybook(file)
+  await expect(write('lost')).rejects.toThrow('EBADF')
+  await expect(write('lost, too')).rejects.toThrow('EBADF')
+  daybook = openDaybook(file, clock, 250)
   await write('again')
   expect(left()).toEqual(['again'])
 })
 
+test('who waits too long is told so, once', async () => {
+  const told: unknown[] = []
+  daybook.add('"slow"', { written: error => void told.push(error) })
+  await new Promise(resolve => setImmediate(() => setImmediate(resolve))) // It is being written.
+  clock.advance(250)
+  expect(told).toEqual([new Error('no answer in 250 ms')])
+  await write('next')
+  expect([told.length, left()]).toEqual([1, ['slow', 'next']])
+})
+
 function write(value: unknown): Promise<void> {
-  return daybook.add(JSON.stringify(value))!.written
+  return new Promise((resolve, reject) => {
+    const number = daybook.add(JSON.stringify(value), { written: error => (error === undefined ? resolve() : reject(error)) })
+    if (number === undefined) reject(new Error('no room'))
+  })
 }
 
 function left(): unknown[] {

@@ -1,6 +1,7 @@
 import { closeSync, constants, copyFileSync, existsSync, fsyncSync, openSync, readFileSync, statSync, write, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
+import type { Clock } from '../lib/clock.ts'
 import { Gathering } from '../lib/gathering.ts'
 
 /**
@@ -12,15 +13,18 @@ import { Gathering } from '../lib/gathering.ts'
  * might not have, and what was written. Whoever opens the books next reads the file first.
  */
 export interface Daybook {
-  /**
-   * Writes a line of JSON, together with all that are added before the next write. Resolves when it has reached the disk; rejects with the file
-   * system's error, and it may then be there or not. Undefined when there is no room for it.
-   */
-  add(json: string): { readonly number: number; readonly written: Promise<void> } | undefined
+  /** Writes a line of JSON, together with all that are added before the next write. Returns its number; undefined when there is no room for it. */
+  add(json: string, line: Line): number | undefined
   /** The books have every line below this number. */
   posted(below: number): void
   /** After what was added has been written. When the books have every line, the file says so. */
   close(): Promise<void>
+}
+
+/** Whoever waits for a line. */
+export interface Line {
+  /** It has reached the disk. With an error, of the file system or because it took too long, it may be there or not. Told once, and never at once. */
+  written(error?: unknown): void
 }
 
 /** What a process that died left in its daybook. */
@@ -48,16 +52,17 @@ export function readDaybook(path: string): LeftLines {
 }
 
 /**
- * Goes on with the file when it is a daybook, else makes one, readable by its owner alone. What stood in it is as good as gone: read it before.
- * Throws a sentence for the operator.
+ * Goes on with the file when it is a daybook, else makes one, readable by its owner alone. What stood in it is as good as gone: read it before. A write
+ * that takes longer than `lateMs` counts as failed. Throws a sentence for the operator.
  */
-export function openDaybook(path: string): Daybook {
+export function openDaybook(path: string, clock: Clock, lateMs: number): Daybook {
   return toldOperator(path, () => {
     const last = existsSync(path) && statSync(path).size === 2 * halfBytes ? linesIn(readFileSync(path)).at(-1) : undefined
     if (last === undefined) make(path)
     // Each write has reached the disk when it is done: one way to the system, where a write and a sync would be two.
     const file = openSync(path, constants.O_WRONLY | constants.O_DSYNC)
-    return new TwoHalves(file, last === undefined ? { number: 1, half: 0 } : { number: last.number + 1, half: last.at < halfBytes ? 1 : 0 })
+    const place = last === undefined ? { number: 1, half: 0 } : { number: last.number + 1, half: last.at < halfBytes ? 1 : 0 }
+    return new TwoHalves(file, place, { clock, lateMs })
   })
 }
 
@@ -86,13 +91,18 @@ function toldOperator<Result>(path: string, work: () => Result): Result {
 interface Group {
   readonly from: number
   to: number
-  lines: number
-  readonly written: Promise<void>
-  readonly done: (error?: unknown) => void
+  /** Emptied when they have been told. */
+  lines: Line[]
+}
+
+interface Waits {
+  readonly clock: Clock
+  readonly lateMs: number
 }
 
 class TwoHalves implements Daybook {
   readonly #file: number
+  readonly #waits: Waits
   /** What the file has, as far as this process wrote it, and is to have: each line is put where it will stand. */
   readonly #bytes = Buffer.alloc(2 * halfBytes)
   #next: number
@@ -103,29 +113,30 @@ class TwoHalves implements Daybook {
   #lastOfOther = 0
   readonly #waiting: Group[] = []
   readonly #gathering = new Gathering(
-    () => this.#waiting.reduce((sum, { lines }) => sum + lines, 0),
+    () => this.#waiting.reduce((sum, { lines }) => sum + lines.length, 0),
     () => this.#write(),
   )
   #isWriting = false
   #closed: (() => void) | undefined
 
-  constructor(file: number, { number, half }: { readonly number: number; readonly half: number }) {
+  constructor(file: number, { number, half }: { readonly number: number; readonly half: number }, waits: Waits) {
     this.#file = file
+    this.#waits = waits
     this.#next = number
     this.#oldest = number
     this.#at = half * halfBytes
   }
 
-  add(json: string): { readonly number: number; readonly written: Promise<void> } | undefined {
+  add(json: string, line: Line): number | undefined {
     const number = this.#next
     const numbers = `${number} ${this.#oldest} `
     if (!this.#makeRoom(checksumDigits + numbers.length + Buffer.byteLength(json) + 1)) return undefined
     this.#next += 1
     const group = this.#groupAt(this.#at)
     this.#at = group.to = this.#put(numbers, json)
-    group.lines += 1
+    group.lines.push(line)
     if (!this.#isWriting) this.#gathering.soon()
-    return { number, written: group.written }
+    return number
   }
 
   posted(below: number): void {
@@ -133,7 +144,7 @@ class TwoHalves implements Daybook {
   }
 
   async close(): Promise<void> {
-    if (this.#oldest === this.#next && this.#next > 1) await this.add(closing)?.written.catch(() => undefined)
+    if (this.#oldest === this.#next && this.#next > 1) this.add(closing, { written: () => {} })
     if (this.#isWriting || this.#waiting.length > 0) await new Promise<void>(resolve => (this.#closed = resolve))
     closeSync(this.#file)
   }
@@ -151,9 +162,7 @@ class TwoHalves implements Daybook {
   #groupAt(at: number): Group {
     const last = this.#waiting.at(-1)
     if (last?.to === at) return last
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const done = (error?: unknown) => (error === undefined ? resolve() : reject(error))
-    const group: Group = { from: at, to: at, lines: 0, written: promise, done }
+    const group: Group = { from: at, to: at, lines: [] }
     this.#waiting.push(group)
     return group
   }
@@ -171,15 +180,24 @@ class TwoHalves implements Daybook {
   #write(): void {
     const group = this.#waiting.shift()
     if (group === undefined) return
+    const { clock, lateMs } = this.#waits
     const bytes = group.to - group.from
     this.#isWriting = true
+    const late = clock.after(lateMs, () => tell(group, new Error(`no answer in ${lateMs} ms`)))
     write(this.#file, this.#bytes, group.from, bytes, group.from, (error, written) => {
+      late[Symbol.dispose]()
       this.#isWriting = false
-      group.done(error ?? (written < bytes ? new Error('a line was written in part') : undefined))
+      tell(group, error ?? (written < bytes ? new Error('a line was written in part') : undefined))
       if (this.#waiting.length > 0) this.#gathering.soon()
       else this.#closed?.()
     })
   }
+}
+
+function tell(group: Group, error: unknown): void {
+  const { lines } = group
+  group.lines = []
+  for (const line of lines) line.written(error)
 }
 
 /** What the last line says when the books have all. */
@@ -187,7 +205,7 @@ const closing = 'null'
 const checksumDigits = 8
 const newline = 0x0a
 
-interface Line {
+interface FoundLine {
   readonly at: number
   readonly number: number
   readonly oldest: number
@@ -195,8 +213,8 @@ interface Line {
 }
 
 /** In the order in which they were written. */
-function linesIn(bytes: Buffer): readonly Line[] {
-  const lines: Line[] = []
+function linesIn(bytes: Buffer): readonly FoundLine[] {
+  const lines: FoundLine[] = []
   for (let half = 0; half < bytes.length; half += halfBytes) {
     const end = Math.min(half + halfBytes, bytes.length)
     for (let at = half; at < end; ) {
@@ -210,7 +228,7 @@ function linesIn(bytes: Buffer): readonly Line[] {
   return lines.sort((one, other) => one.number - other.number)
 }
 
-function lineIn(bytes: Buffer, at: number): Line | undefined {
+function lineIn(bytes: Buffer, at: number): FoundLine | undefined {
   if (bytes.toString('latin1', 0, checksumDigits) !== checksum(bytes.subarray(checksumDigits))) return undefined
   const text = bytes.toString('utf8', checksumDigits)
   const [numbers, number, oldest] = /^(\d+) (\d+) /.exec(text)!

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { onEveryEngine } from '../../test/engines.ts'
+import { systemClock } from '../lib/clock.ts'
 import type { Database } from '../storage/database.ts'
 import { manualClock, openBooks } from './books.fixture.ts'
 import { openDaybook } from './daybook.ts'
@@ -71,7 +72,10 @@ onEveryEngine((open, engine) => {
       const folder = await mkdtemp(join(tmpdir(), 'headgate-model-'))
       let commands = 0
       const lane = async (_: unknown, index: number) => {
-        const files = { slips: openSlips(join(folder, `${index}.slips`)), daybook: openDaybook(join(folder, `${index}.daybook`)) }
+        const files = {
+          slips: openSlips(join(folder, `${index}.slips`)),
+          daybook: openDaybook(join(folder, `${index}.daybook`), systemClock, 60_000),
+        }
         const afterRun = (more: number) => void (commands += more)
         const name = `hand${index}`
         const found = await tryCommands({

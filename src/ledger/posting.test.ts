@@ -18,17 +18,20 @@ let refused: string[]
 let troubles: number
 let journal: 'takes it' | 'is full'
 let said: string[]
+/** Who was told that a call has ended, and whether it is on the disk. */
+let ended: string[]
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'headgate-posting-'))
-  daybook = openDaybook(join(folder, 'calls.daybook'))
   clock = manualClock(1_000)
+  daybook = openDaybook(join(folder, 'calls.daybook'), clock, 250)
   asked = []
   answers = []
   refused = []
   troubles = 0
   journal = 'takes it'
   said = []
+  ended = []
   const say = (_: object, text: string) => void said.push(text)
   posting = new Posting({
     books: { commit },
@@ -41,6 +44,7 @@ beforeEach(() => {
         refused.push(`${callId}: ${cause instanceof Error ? cause.message : cause}`)
       },
     },
+    ended: ({ end }, isOnDisk) => void ended.push(`${end} ${isOnDisk}`),
     ...{ clock, log: { warn: say, error: say } as never, lateMs: 250, onTrouble: () => void (troubles += 1) },
   })
 })
@@ -53,7 +57,7 @@ afterEach(async () => {
 test('calls that end are on the disk at once, and in the books together, after a while', async () => {
   await Promise.all(['a', 'b'].map(add))
   await add('c')
-  expect([asked, left()]).toEqual([[], ['a', 'b', 'c']])
+  expect([asked, left(), ended]).toEqual([[], ['a', 'b', 'c'], ['a true', 'b true', 'c true']])
   clock.advance(99)
   expect(asked).toEqual([])
   clock.advance(1)
@@ -165,7 +169,8 @@ test('where the daybook has no room or fails, a call waits for the books', async
   expect(said).toEqual(['the daybook cannot be written; each call that ends is told to the books'])
   answers = [new DatabaseAway('gone')]
   await expect(add('c')).rejects.toThrow('gone')
-  daybook = openDaybook(join(folder, 'calls.daybook'))
+  expect(ended.slice(-3)).toEqual(['a true', 'b true', 'c false'])
+  daybook = openDaybook(join(folder, 'calls.daybook'), clock, 250)
 })
 
 const done: Committed = { done: true, rows: [] }
@@ -179,12 +184,17 @@ async function commit(steps: readonly Step[]): Promise<Committed> {
 }
 
 function add(callId: string): Promise<void> {
-  return posting.add(ended(callId))
+  return posting.add(endOf(callId))
 }
 
-function ended(callId: string): Ended<string> {
+function endOf(callId: string): Ended<string> {
   const slip = { ...heldCall(1_000), callId, walletId: 'w', want: 10n }
-  return { slip, settle: { callId, cost: 1n, atMs: 1_000, funds: { kind: 'wallet', walletId: 'w' }, entryId: `e-${callId}` }, end: callId }
+  return {
+    slip,
+    settle: { callId, cost: 1n, atMs: 1_000, funds: { kind: 'wallet', walletId: 'w' }, entryId: `e-${callId}` },
+    end: callId,
+    looks: 0,
+  }
 }
 
 function left(): unknown[] {

@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import { type Listed, Roster } from '../lib/roster.ts'
 import { type Database, DatabaseAway, type Step } from '../storage/database.ts'
-import type { Daybook } from './daybook.ts'
+import type { Daybook, Line } from './daybook.ts'
 import { wholeSettleSteps, wholeSettlesSteps } from './short-way.ts'
 import type { Slip } from './slips.ts'
 import type { Settle } from './steps.ts'
@@ -13,6 +13,8 @@ export interface Ended<End> {
   readonly settle: Settle
   /** All that there is to say of it, as whoever ends calls has it. */
   readonly end: End
+  /** How often somebody had looked at what is free as it ended. */
+  readonly looks: number
 }
 
 /** What whoever ends calls knows of an end. */
@@ -31,6 +33,8 @@ export interface PostingParts<End> {
   readonly ends: Ends<End>
   readonly clock: Clock
   readonly log: Pick<Log, 'error' | 'warn'>
+  /** It is on the disk; or neither daybook nor books took it now, and it is tried again. */
+  readonly ended: (ended: Ended<End>, isOnDisk: boolean) => void
   /** The books have not answered for so long that no money should be lent on their word. Milliseconds. */
   readonly lateMs: number
   /** They are late, or refuse. */
@@ -63,20 +67,24 @@ export class Posting<End> {
     this.#parts = parts
   }
 
-  /** Resolves when it is on the disk, in the daybook or in the books. Rejects when neither took it now; it is tried again. */
-  async add(ended: Ended<End>): Promise<void> {
-    const line = this.#parts.daybook.add(this.#parts.ends.jsonOf(ended.end))
-    const entry: Entry<End> = { ...ended, number: line?.number, error: undefined, before: undefined, after: undefined }
-    this.#waiting.push(entry)
-    this.#open.add(entry)
-    if (line === undefined) return this.#postNow(entry)
-    this.#postSoon()
-    try {
-      await line.written
-    } catch (error) {
-      this.#say(error)
-      return this.#postNow(entry)
-    }
+  /** Resolves when it is on the disk, in the daybook or in the books. Rejects when neither took it in time; it is tried again. */
+  add(ended: Ended<End>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const { daybook, ends } = this.#parts
+      const entry = new Entry(this, ended, { resolve, reject })
+      this.#waiting.push(entry)
+      this.#open.add(entry)
+      entry.number = daybook.add(ends.jsonOf(ended.end), entry)
+      if (entry.number === undefined) void this.#postNow(entry)
+      else this.#postSoon()
+    })
+  }
+
+  /** What became of an entry's line. */
+  heard(entry: Entry<End>, error: unknown): void {
+    if (error === undefined) return this.#over(entry)
+    this.#say(error)
+    void this.#postNow(entry)
   }
 
   /** Whoever asks the books after this finds there all that has ended. Resolves when they answered. */
@@ -96,8 +104,19 @@ export class Posting<End> {
   }
 
   async #postNow(entry: Entry<End>): Promise<void> {
-    await this.post()
-    if (this.#open.has(entry)) throw entry.error ?? new DatabaseAway('The books did not take it.')
+    const { clock, lateMs } = this.#parts
+    const late = Promise.withResolvers<void>()
+    const timer = clock.after(lateMs, late.resolve)
+    await Promise.race([this.post(), late.promise])
+    timer[Symbol.dispose]()
+    this.#over(entry, this.#open.has(entry) ? (entry.error ?? new DatabaseAway(`no answer in ${lateMs} ms`)) : undefined)
+  }
+
+  #over(entry: Entry<End>, error?: unknown): void {
+    const { ended, waiter } = entry
+    this.#parts.ended(ended, error === undefined)
+    if (error === undefined) waiter.resolve()
+    else waiter.reject(error)
   }
 
   /** What comes while the books are at work is for the next time. */
@@ -131,8 +150,9 @@ export class Posting<End> {
   async #commit(batch: readonly Entry<End>[]): Promise<void> {
     const { books, ends } = this.#parts
     try {
-      const beside = batch.flatMap(({ end }) => ends.stepsBeside(end))
-      const { done } = await books.commit(inOrderOfStatement([...wholeSettlesSteps(batch), ...beside]), 'synced')
+      const ended = batch.map(entry => entry.ended)
+      const beside = ended.flatMap(({ end }) => ends.stepsBeside(end))
+      const { done } = await books.commit(inOrderOfStatement([...wholeSettlesSteps(ended), ...beside]), 'synced')
       if (!done) return await this.#oneByOne(batch)
       for (const entry of batch) this.#open.delete(entry)
     } catch (error) {
@@ -153,7 +173,7 @@ export class Posting<End> {
     }
   }
 
-  async #alone({ settle, slip, end }: Entry<End>): Promise<void> {
+  async #alone({ ended: { settle, slip, end } }: Entry<End>): Promise<void> {
     const { books, ends, onTrouble } = this.#parts
     let cause: unknown
     try {
@@ -190,10 +210,26 @@ export class Posting<End> {
   }
 }
 
-interface Entry<End> extends Ended<End>, Listed {
+class Entry<End> implements Listed, Line {
+  before: this | undefined
+  after: this | undefined
   /** Of its line; undefined when it has none. */
-  readonly number: number | undefined
+  number: number | undefined
+  /** Why the books did not take it when they were asked last. */
   error: unknown
+  readonly ended: Ended<End>
+  readonly waiter: { readonly resolve: () => void; readonly reject: (error: unknown) => void }
+  readonly #posting: Posting<End>
+
+  constructor(posting: Posting<End>, ended: Ended<End>, waiter: Entry<End>['waiter']) {
+    this.#posting = posting
+    this.ended = ended
+    this.waiter = waiter
+  }
+
+  written(error?: unknown): void {
+    this.#posting.heard(this, error)
+  }
 }
 
 /** Whatever does the same many times in turn does it faster. A statement comes where it came first, so none comes before what it rests on. */

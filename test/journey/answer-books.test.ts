@@ -3,9 +3,12 @@ import { openLog } from '../../src/lib/log.ts'
 import { statement } from '../../src/storage/database.ts'
 import { openStream, send } from '../client.ts'
 import { gauge, openWorld, until, type World } from '../world.ts'
-import { controlledBooks } from './controlled.ts'
+import { type ControlledBooks, controlledBooks } from './controlled.ts'
 
 /** SPEC 1.8: before the last byte reaches the client, the charge is durable. */
+
+/** Each hold and each end is asked of the books; daybook.test.ts has those that are written down first. */
+const asked = ({ adapters }: ControlledBooks) => ({ ...adapters, holdsInBooks: true })
 
 const patient = { settleWithinMs: 60_000 }
 const brief = { settleWithinMs: 30 }
@@ -25,7 +28,7 @@ async function expectChargedOnce(world: World): Promise<void> {
 describe('while the books take their time', () => {
   test('a stream’s last event is held back, and only that', async () => {
     const books = controlledBooks()
-    await using world = await openWorld({ settings: patient, adapters: books.adapters })
+    await using world = await openWorld({ settings: patient, adapters: asked(books) })
     books.books = 'slow'
     await using stream = openStream(world)
     await stream.until('response.output_item.done')
@@ -42,7 +45,7 @@ describe('while the books take their time', () => {
 
   test('nothing of a JSON answer is sent', async () => {
     const books = controlledBooks()
-    await using world = await openWorld({ settings: patient, adapters: books.adapters })
+    await using world = await openWorld({ settings: patient, adapters: asked(books) })
     books.books = 'slow'
     let isAnswered = false
     const answer = send(world).finally(() => {
@@ -58,7 +61,7 @@ describe('while the books take their time', () => {
 
   test('a client that leaves then is charged all the same', async () => {
     const books = controlledBooks()
-    await using world = await openWorld({ settings: patient, adapters: books.adapters })
+    await using world = await openWorld({ settings: patient, adapters: asked(books) })
     books.books = 'slow'
     await using stream = openStream(world)
     await until(() => books.waiting === 1, 'nothing is being settled')
@@ -84,7 +87,7 @@ describe.for(Object.keys(clients))('when the books do not take the charge in tim
 
   test('it goes to the journal, the answer is finished, and a late commit charges it once', async () => {
     const books = controlledBooks()
-    await using world = await openWorld({ settings: brief, adapters: books.adapters })
+    await using world = await openWorld({ settings: brief, adapters: asked(books) })
     books.books = 'slow'
     await call(world)
     expect(await gauge(world, 'headgate_owed')).toBe(1)
@@ -96,7 +99,7 @@ describe.for(Object.keys(clients))('when the books do not take the charge in tim
 
   test.for(['away', 'lost'] as const)('(%s) the journal has it until they are back', async how => {
     const books = controlledBooks()
-    await using world = await openWorld({ adapters: books.adapters })
+    await using world = await openWorld({ adapters: asked(books) })
     if (how === 'lost') {
       books.books = how
       await call(world)
@@ -113,7 +116,7 @@ describe.for(Object.keys(clients))('when the books do not take the charge in tim
     const books = controlledBooks()
     const lines: string[] = []
     const log = openLog('error', { write: line => void lines.push(line) })
-    await using world = await openWorld({ adapters: books.adapters, log })
+    await using world = await openWorld({ adapters: asked(books), log })
     books.journal = 'refuses'
     await callWithKnownKey(world, books, call)
     expect(await gauge(world, 'headgate_unwritten')).toBe(1)
@@ -136,7 +139,7 @@ describe.for(Object.keys(clients))('when the books do not take the charge in tim
 
 test('the journal alone is enough to be ready', async () => {
   const books = controlledBooks()
-  await using world = await openWorld({ settings: brief, adapters: books.adapters })
+  await using world = await openWorld({ settings: brief, adapters: asked(books) })
   books.books = 'slow'
   expect((await send(world)).status).toBe(200)
   expect(await gauge(world, 'headgate_owed')).toBe(1)
@@ -148,7 +151,7 @@ test('the journal alone is enough to be ready', async () => {
 
 test('what is in memory goes to the journal as soon as that takes it', async () => {
   const books = controlledBooks()
-  await using world = await openWorld({ adapters: books.adapters })
+  await using world = await openWorld({ adapters: asked(books) })
   books.journal = 'refuses'
   await callWithKnownKey(world, books, clients.json!)
   expect(await gauge(world, 'headgate_unwritten')).toBe(1)
