@@ -1,11 +1,10 @@
+import { overAtOnce } from '../lib/soon.ts'
 import type { Slot } from './coordinator.ts'
 
 /** A slot that is given back once, however often it is disposed of. */
 export function newSlot(name: string, giveBack: () => void): Slot {
   return new HeldSlot(name, giveBack)
 }
-
-const givenBack = Promise.resolve()
 
 /** Its giving back is over at once, and does not fail: whoever else must hear of it is told afterwards. */
 export class HeldSlot implements Slot {
@@ -21,6 +20,6 @@ export class HeldSlot implements Slot {
     const giveBack = this.#giveBack
     this.#giveBack = undefined
     giveBack?.()
-    return givenBack
+    return overAtOnce
   }
 }

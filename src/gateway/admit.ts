@@ -7,7 +7,7 @@ import type { PriceVersion } from '../ledger/price.ts'
 import type { Funds, HeldCall, HoldRequest } from '../ledger/steps.ts'
 import { subscriptionFunds } from '../ledger/subscription.ts'
 import { Fault } from '../lib/fault.ts'
-import type { Soon } from '../lib/soon.ts'
+import { overAtOnce, type Soon } from '../lib/soon.ts'
 import { authenticateAgain } from './authenticate.ts'
 import { beside, sureSlot } from './beside.ts'
 import type { Bound } from './bind.ts'
@@ -108,15 +108,20 @@ class Taken implements AsyncDisposable {
     this.#receipt.isBooked = true
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#isGivenBack) return
+  [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isGivenBack) return overAtOnce
     this.#isGivenBack = true
+    // Rejected calls consume no rate: what no upstream was asked for is given back.
+    if (this.#receipt.attempts.length === 0 && this.meters.length > 0) return this.#withRates()
+    if (this.#held !== undefined) this.#gateway.books.release(this.#held)
+    return this.#slot[Symbol.asyncDispose]()
+  }
+
+  async #withRates(): Promise<void> {
     const { books, coordinator, log } = this.#gateway
     try {
       if (this.#held !== undefined) books.release(this.#held)
-      // Rejected calls consume no rate: what no upstream was asked for is given back.
-      if (this.#receipt.attempts.length === 0 && this.meters.length > 0)
-        await beside('giving back rates', log, () => coordinator.correct(givenBack(this.meters)))
+      await beside('giving back rates', log, () => coordinator.correct(givenBack(this.meters)))
     } finally {
       await this.#slot[Symbol.asyncDispose]()
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type { Condition, Slot } from '../coordination/coordinator.ts'
 import { Fault, type FaultName } from '../lib/fault.ts'
-import { type Soon, whenThere } from '../lib/soon.ts'
+import { overAtOnce, type Soon, whenThere } from '../lib/soon.ts'
 import type { Cut } from '../protocols/splice.ts'
 import { Attempt, type Beginning } from '../upstreams/attempt.ts'
 import type { Server } from '../upstreams/choosable.ts'
@@ -136,9 +136,9 @@ async function endUnsent({ attempt, server, row, startedMs }: Tried, gateway: Ga
 }
 
 /** Ends what is still under way, and gives the account's slot back. */
-async function giveUp(attempt: Attempt | undefined, slot: Slot, gateway: Pick<Gateway, 'live'>): Promise<void> {
+function giveUp(attempt: Attempt | undefined, slot: Slot, gateway: Pick<Gateway, 'live'>): Promise<void> {
   if (attempt !== undefined) abandon(attempt, gateway)
-  await slot[Symbol.asyncDispose]()
+  return slot[Symbol.asyncDispose]()
 }
 
 /** The reply of an attempt that has begun, whose slot and end are from now on the reply's. */
@@ -164,8 +164,8 @@ export class Answering implements Reply {
     this.#isOurs = false
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#isOurs) await giveUp(this.attempt, this.slot, this.#gateway)
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#isOurs ? giveUp(this.attempt, this.slot, this.#gateway) : overAtOnce
   }
 }
 

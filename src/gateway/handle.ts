@@ -1,5 +1,6 @@
 import { Fault } from '../lib/fault.ts'
 import { Scope } from '../lib/scope.ts'
+import { overAtOnce } from '../lib/soon.ts'
 import { admit } from './admit.ts'
 import { authenticate } from './authenticate.ts'
 import { bind } from './bind.ts'
@@ -22,15 +23,19 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
   const taken = new Scope() // Gives back what the call takes, the last first: `await using`, without the 3 µs that it costs every call.
   try {
     try {
-      const principal = await authenticate(client, receipt, gateway)
+      const known = authenticate(client, receipt, gateway)
+      const principal = known instanceof Promise ? await known : known
       gateway.brake.check(principal.key.id)
-      const call = taken.use(await readCall(client, principal, receipt, gateway))
+      const read = readCall(client, principal, receipt, gateway)
+      const call = taken.use(read instanceof Promise ? await read : read)
       if (call.facts.stream) client.commentEvery(gateway.settings.waitingCommentMs)
-      const bound = await bind(call, principal, gateway)
+      const binding = bind(call, principal, gateway)
+      const bound = binding instanceof Promise ? await binding : binding
       const admission = taken.use(await admit({ principal, call, bound, receipt }, client, gateway)) // the user's slot, then the hold
       const reply = taken.use(await forward(admission, client, gateway)) // attempts, each in its account's slot
       call.body.lend() // Nobody else will be asked: an answer may take minutes, and its body is hardly needed for it.
-      const outcome = await relay(reply, admission, client, gateway) // all but the last bytes; the account's slot is back
+      const relaying = relay(reply, admission, client, gateway)
+      const outcome = relaying instanceof Promise ? await relaying : relaying // all but the last bytes; the account's slot is back
       try {
         await conclude(outcome, admission, 'heard', gateway) // durable
         learn(outcome, principal.key.id, gateway)
@@ -38,7 +43,8 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
         finish(outcome, call, client) // A failure in our books never spoils an answer already given.
       }
     } finally {
-      await taken[Symbol.asyncDispose]()
+      const givingBack = taken[Symbol.asyncDispose]()
+      if (givingBack !== overAtOnce) await givingBack
     }
   } catch (error) {
     refuse(Fault.from(error), { client, receipt, gateway })

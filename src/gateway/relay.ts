@@ -1,5 +1,6 @@
 import type { Timer } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
+import { overAtOnce, type Soon } from '../lib/soon.ts'
 import { nothingWritten, type Written } from '../protocols/answer-text.ts'
 import { codeVerdict, kindOf, readAnswer } from '../protocols/openai-events.ts'
 import {
@@ -56,14 +57,17 @@ type Parts = Pick<
   'background' | 'books' | 'clock' | 'counter' | 'directory' | 'coordinator' | 'drain' | 'ledger' | 'live' | 'log' | 'metrics' | 'settings'
 >
 
-/** Streams all but the last event, or takes the whole answer. The account's slot is back when this returns. */
-export async function relay(reply: Reply, admission: Admission, client: Client, gateway: Parts): Promise<Outcome> {
+/** Streams all but the last event, or takes the whole answer. The account's slot is back when this is there. */
+export function relay(reply: Reply, admission: Admission, client: Client, gateway: Parts): Soon<Outcome> {
   const { receipt } = admission
   if (reply.beginning.kind !== 'refusal') receipt.firstTokenMs = Math.round(gateway.clock.elapsedMs() - receipt.startedMs)
-  if (reply.beginning.kind !== 'stream') {
-    await reply.slot[Symbol.asyncDispose]()
-    return wholeAnswer(reply, admission)
-  }
+  if (reply.beginning.kind === 'stream') return relayStream(reply, admission, client, gateway)
+  const givingBack = reply.slot[Symbol.asyncDispose]()
+  const outcome = () => wholeAnswer(reply, admission)
+  return givingBack === overAtOnce ? outcome() : givingBack.then(outcome)
+}
+
+async function relayStream(reply: Reply, admission: Admission, client: Client, gateway: Parts): Promise<Outcome> {
   const relaying = new StreamRelay(reply, admission, client, gateway)
   client.beginStream(answerHeaders(reply.beginning.headers))
   const running = relaying.run(gateway)

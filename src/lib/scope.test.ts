@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { Scope } from './scope.ts'
+import { overAtOnce } from './soon.ts'
 
 test('what was opened last is undone first, once', async () => {
   const undone: string[] = []
@@ -24,6 +25,31 @@ test('one that fails keeps nothing from being undone; the first failure is told'
   })
   await expect(scope[Symbol.asyncDispose]()).rejects.toThrow('third')
   expect(undone).toEqual(['first'])
+})
+
+test('one that fails behind those that had to be waited for is told, too', async () => {
+  const undone: string[] = []
+  const scope = new Scope()
+  scope.defer(() => Promise.reject(new Error('first')))
+  scope.defer(async () => void undone.push('second'))
+  scope.use({ [Symbol.dispose]: () => void undone.push('third') })
+  await expect(scope[Symbol.asyncDispose]()).rejects.toThrow('first')
+  expect(undone).toEqual(['third', 'second'])
+})
+
+test('nothing is waited for that was over at once', async () => {
+  const undone: string[] = []
+  const scope = new Scope()
+  scope.defer(() => overAtOnce.then(() => undefined))
+  scope.use({ [Symbol.dispose]: () => void undone.push('second') })
+  scope.defer(() => {
+    undone.push('third')
+    return overAtOnce
+  })
+  const undoing = scope[Symbol.asyncDispose]()
+  expect([undone, undoing === overAtOnce]).toEqual([['third', 'second'], false])
+  await undoing
+  expect(scope[Symbol.asyncDispose](), 'with nothing in it').toBe(overAtOnce)
 })
 
 test('what was handed on is undone by whoever has it now', async () => {

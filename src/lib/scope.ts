@@ -1,3 +1,5 @@
+import { overAtOnce } from './soon.ts'
+
 type Disposed = AsyncDisposable | Disposable
 
 /**
@@ -26,19 +28,34 @@ export class Scope implements AsyncDisposable {
     return moved
   }
 
-  /** Undoes everything, though one of them fails; then rejects with what failed first. Safe twice. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    let failure: { readonly error: unknown } | undefined
+  /** Undoes everything, though one of them fails; then rejects with what failed first. Safe twice. `overAtOnce` when nothing had to be waited for. */
+  [Symbol.asyncDispose](): Promise<void> {
     for (let undone = this.#undone.pop(); undone !== undefined; undone = this.#undone.pop()) {
       try {
-        const undoing = typeof undone === 'function' ? undone() : dispose(undone)
-        if (undoing !== undefined) await undoing
+        const undoing = undo(undone)
+        if (undoing !== undefined && undoing !== overAtOnce) return this.#undoRest(undoing)
+      } catch (error) {
+        return this.#undoRest(Promise.reject(error))
+      }
+    }
+    return overAtOnce
+  }
+
+  async #undoRest(undoing: PromiseLike<void>): Promise<void> {
+    let failure: { readonly error: unknown } | undefined
+    for (const next of [() => undoing, () => this[Symbol.asyncDispose]()]) {
+      try {
+        await next()
       } catch (error) {
         failure ??= { error }
       }
     }
     if (failure !== undefined) throw failure.error
   }
+}
+
+function undo(undone: Disposed | (() => PromiseLike<void>)): PromiseLike<void> | undefined {
+  return typeof undone === 'function' ? undone() : dispose(undone)
 }
 
 function dispose(thing: Disposed): PromiseLike<void> | undefined {

@@ -4,6 +4,9 @@
  */
 export type Soon<Value> = Value | Promise<Value>
 
+/** What was over at once, for those who must promise it. Whoever knows it when they see it need not wait for it. */
+export const overAtOnce: Promise<void> = Promise.resolve()
+
 /** Goes on with the value: at once when it is there, else when it is. */
 export function whenThere<Value, Next>(value: Soon<Value>, goOn: (value: Value) => Soon<Next>): Soon<Next> {
   return value instanceof Promise ? value.then(goOn) : goOn(value)
