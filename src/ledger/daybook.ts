@@ -1,4 +1,16 @@
-import { closeSync, constants, copyFileSync, existsSync, fsyncSync, openSync, readFileSync, statSync, write, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  fdatasync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  statSync,
+  write,
+  writeSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Clock } from '../lib/clock.ts'
@@ -59,8 +71,7 @@ export function openDaybook(path: string, clock: Clock, lateMs: number): Daybook
   return toldOperator(path, () => {
     const last = existsSync(path) && statSync(path).size === 2 * halfBytes ? linesIn(readFileSync(path)).at(-1) : undefined
     if (last === undefined) make(path)
-    // Each write has reached the disk when it is done: one way to the system, where a write and a sync would be two.
-    const file = openSync(path, constants.O_WRONLY | constants.O_DSYNC)
+    const file = openSync(path, constants.O_WRONLY | (writesThrough ?? 0))
     const place = last === undefined ? { number: 1, half: 0 } : { number: last.number + 1, half: last.at < halfBytes ? 1 : 0 }
     return new TwoHalves(file, place, { clock, lateMs })
   })
@@ -77,6 +88,17 @@ function make(path: string): void {
   const folder = openSync(dirname(path), 'r')
   fsyncSync(folder)
   closeSync(folder)
+}
+
+/** By which each write has reached the disk when it is done: one way to the system, where a write and a sync are two. Windows has no such flag. */
+const writesThrough: number | undefined = constants.O_DSYNC
+
+function writeAndSync(file: number, bytes: Buffer, from: number, count: number, then: (error?: unknown) => void): void {
+  write(file, bytes, from, count, from, (failure, written) => {
+    const error = failure ?? (written < count ? new Error('a line was written in part') : undefined)
+    if (error !== undefined || writesThrough !== undefined) then(error)
+    else fdatasync(file, unsynced => then(unsynced ?? undefined))
+  })
 }
 
 function toldOperator<Result>(path: string, work: () => Result): Result {
@@ -184,10 +206,10 @@ class TwoHalves implements Daybook {
     const bytes = group.to - group.from
     this.#isWriting = true
     const late = clock.after(lateMs, () => tell(group, new Error(`no answer in ${lateMs} ms`)))
-    write(this.#file, this.#bytes, group.from, bytes, group.from, (error, written) => {
+    writeAndSync(this.#file, this.#bytes, group.from, bytes, error => {
       late[Symbol.dispose]()
       this.#isWriting = false
-      tell(group, error ?? (written < bytes ? new Error('a line was written in part') : undefined))
+      tell(group, error)
       if (this.#waiting.length > 0) this.#gathering.soon()
       else this.#closed?.()
     })

@@ -69,12 +69,13 @@ export class Posting<End> {
 
   /** Resolves when it is on the disk, in the daybook or in the books. Rejects when neither took it in time; it is tried again. */
   add(ended: Ended<End>): Promise<void> {
+    const { daybook, ends } = this.#parts
+    const json = ends.jsonOf(ended.end)
     return new Promise((resolve, reject) => {
-      const { daybook, ends } = this.#parts
       const entry = new Entry(this, ended, { resolve, reject })
       this.#waiting.push(entry)
       this.#open.add(entry)
-      entry.number = daybook.add(ends.jsonOf(ended.end), entry)
+      entry.number = daybook.add(json, entry)
       if (entry.number === undefined) void this.#postNow(entry)
       else this.#postSoon()
     })
