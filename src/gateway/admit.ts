@@ -7,7 +7,7 @@ import type { PriceVersion } from '../ledger/price.ts'
 import type { Funds, HeldCall, HoldRequest } from '../ledger/steps.ts'
 import { subscriptionFunds } from '../ledger/subscription.ts'
 import { Fault } from '../lib/fault.ts'
-import { overAtOnce, type Soon } from '../lib/soon.ts'
+import { overAtOnce, type Soon, whenThere } from '../lib/soon.ts'
 import { authenticateAgain } from './authenticate.ts'
 import { beside, sureSlot } from './beside.ts'
 import type { Bound } from './bind.ts'
@@ -71,7 +71,8 @@ export async function admit(asking: Asking, client: Client, gateway: Parts): Pro
     const principal = again instanceof Promise ? await again : again
     const isAsLooked = principal === asking.principal
     const asked = isAsLooked ? asking : { ...asking, principal }
-    const atHand = isAsLooked ? await holdAtHand(looked, asked, gateway) : undefined
+    const holding = isAsLooked ? holdAtHand(looked, asked, gateway) : undefined
+    const atHand = holding instanceof Promise ? await holding : holding
     const held = atHand ?? (await holdInFirst(asked, isAsLooked, looked, gateway))
     taken.hold(held.request)
     return new Admitted(asked, held, taken, gateway)
@@ -347,9 +348,10 @@ interface Held {
 }
 
 /** Undefined when the books are to be asked. */
-async function holdAtHand(plan: Plan, asking: Asking, gateway: Parts): Promise<Held | undefined> {
+function holdAtHand(plan: Plan, asking: Asking, gateway: Parts): Soon<Held | undefined> {
   const request = holdRequest(asking, plan, gateway)
-  return (await gateway.atHand?.hold(request)) ? { plan, request, granted: request.want } : undefined
+  const holding = gateway.atHand?.hold(request) ?? false
+  return whenThere(holding, isHeld => (isHeld ? { plan, request, granted: request.want } : undefined))
 }
 
 async function placeHold(plan: Plan, asking: Asking, gateway: Parts): Promise<Held | { readonly refusal: Fault }> {

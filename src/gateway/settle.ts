@@ -38,10 +38,14 @@ export async function settle(
   const row = rowOf(receipt, endingOf(outcome, how, receipt), gateway)
   const end = isAnswered ? chargeOf(outcome, admission, row, gateway) : releaseOf(admission, row)
   admission.handOver() // Only now: until then the hold is released if anything goes wrong.
+  const ending = gateway.books.end(end)
+  // While the disk is at work.
   tell(row, receipt.principal?.user.email, gateway)
-  await gateway.books.end(end)
   const corrections = outcome === undefined ? [] : correctionsOf(admission, outcome)
-  if (corrections.length > 0) await beside('correcting rates', gateway.log, () => gateway.coordinator.correct(corrections))
+  const correcting =
+    corrections.length > 0 ? beside('correcting rates', gateway.log, () => gateway.coordinator.correct(corrections)) : undefined
+  await ending
+  if (correcting instanceof Promise) await correcting
 }
 
 /** Puts on the receipt what was used, by whom, at which price, and how that is known. */

@@ -8,7 +8,7 @@ import { migrations } from '../storage/migrations/list.ts'
 import { openSqlite } from '../storage/sqlite.ts'
 import { type AtHand, openAtHand, takeUp } from './at-hand.ts'
 import { heldCall, manualClock, settledRowStep, userSteps } from './books.fixture.ts'
-import { type Daybook, openDaybook, readDaybook } from './daybook.ts'
+import { type Daybook, type Line, openDaybook, readDaybook } from './daybook.ts'
 import { type Ledger, openLedger } from './ledger.ts'
 import { openPurses, type Purses } from './purses.ts'
 import { openSlips, readSlips, type Slips } from './slips.ts'
@@ -116,6 +116,37 @@ test('money that somebody takes is not lent, and what they find is what is free'
   expect(await ledger.check()).toEqual([])
 })
 
+test('nobody takes what a call has cost that the books have not heard of', async () => {
+  await atHand.hold(request('a'))
+  await settleAtHand('a', 40n)
+  const debit = { walletId: 'w', amount: 61n, reference: 'd', reason: null, author: null }
+  expect(await ledger.debit(debit)).toMatchObject({ refused: 'short' })
+  expect(await ledger.free('w')).toEqual({ balance: 60n, held: 0n })
+})
+
+test('what comes back counts once, whoever looked while the end was being written', async () => {
+  const line = await slowDaybook()
+  await atHand.hold(request('a'))
+  const settling = settleAtHand('a', 10n)
+  await look()
+  line.written()
+  await settling
+  expect(await atHand.hold({ ...request('b'), want: 91n })).toBe(false)
+  expect(await atHand.hold({ ...request('b'), want: 90n })).toBe(true)
+})
+
+test('a slip stays until the end of its call is on the disk', async () => {
+  const line = await slowDaybook()
+  await atHand.hold(request('a'))
+  const settling = settleAtHand('a', 10n)
+  await atHand.hold({ ...request('b'), want: 1n })
+  expect(readSlips(file).map(({ callId }) => callId)).toEqual(['a', 'b'])
+  line.written()
+  await settling
+  await atHand.hold({ ...request('c'), want: 1n })
+  expect(readSlips(file).map(({ callId }) => callId)).toEqual(['b', 'c'])
+})
+
 test('when the process dies, its calls have rows and their money is free again', async () => {
   for (const name of ['settled', 'let go', 'one', 'two']) await atHand.hold({ ...request(name), want: 10n })
   await settleAtHand('settled', 3n)
@@ -200,6 +231,20 @@ test('where the file refuses, each hold is asked of the books', async () => {
   expect(await ledger.free('w')).toEqual({ balance: 100n, held: 0n })
   slips = openSlips(file)
 })
+
+/** A daybook that writes its line when it is told to. */
+async function slowDaybook(): Promise<Line> {
+  const real = daybook
+  let waiting: Line | undefined
+  const add = (_: string, line: Line) => {
+    waiting = line
+    return 1
+  }
+  daybook = { add, posted: () => {}, close: () => real.close() }
+  begin()
+  await look()
+  return { written: () => waiting?.written() }
+}
 
 function begin(): void {
   asked = []

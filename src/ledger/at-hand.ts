@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
+import type { Soon } from '../lib/soon.ts'
 import { type Database, DatabaseAway, type Statement, statement } from '../storage/database.ts'
 import type { Daybook } from './daybook.ts'
 import { type Ends, Posting } from './posting.ts'
@@ -21,10 +22,10 @@ export interface AtHand<End> {
   /** The same for whoever tells `Purses` what it takes and gives back. */
   readonly spending: Pick<Database, 'read' | 'commit'>
   /**
-   * Whether all that is wanted is set aside, and on file: at the end of this turn of the event loop, when all slips of the turn are written at
-   * once. No when it is to be asked of the books. To be asked once of a call, and before anything else is.
+   * Whether all that is wanted is set aside, and on file: at once where few calls run, else at the end of this turn of the event loop, when all
+   * slips of the turn are written together. No when it is to be asked of the books. To be asked once of a call, and before anything else is.
    */
-  hold(request: HoldRequest): Promise<boolean> | false
+  hold(request: HoldRequest): Soon<boolean>
   /**
    * Settles a call whose hold is at hand. Undefined when it is not, or the cost is beyond it. Resolves when the end is on the disk; rejects when
    * neither daybook nor books took it, which are asked again.
@@ -62,6 +63,7 @@ interface Held {
   isTold: boolean
 }
 
+const fewHeld = 3
 /** A file that refuses is said once in a while, not at each call. */
 const sayEveryMs = 60_000
 
@@ -122,7 +124,7 @@ class HoldsAtHand<End> implements AtHand<End> {
     }
   }
 
-  hold(request: HoldRequest): Promise<boolean> | false {
+  hold(request: HoldRequest): Soon<boolean> {
     const { callId, funds, floor, want, halfOfFree } = request
     if (funds.kind !== 'wallet' || !this.#doWrite) return false
     const most = floor > want ? floor : want
@@ -137,6 +139,8 @@ class HoldsAtHand<End> implements AtHand<End> {
     }
     this.#parts.purses.took(funds.walletId, want)
     this.#held.set(callId, { slip, number, isTold: false })
+    // Among few there is nobody to share a write with.
+    if (this.#held.size <= fewHeld) return this.#flush() || !this.letGo(callId)
     return this.#onFile(callId)
   }
 

@@ -157,7 +157,7 @@ class TwoHalves implements Daybook {
     const group = this.#groupAt(this.#at)
     this.#at = group.to = this.#put(numbers, json)
     group.lines.push(line)
-    if (!this.#isWriting) this.#gathering.soon()
+    if (!this.#isWriting) this.#gathering.now()
     return number
   }
 

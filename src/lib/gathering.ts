@@ -29,6 +29,13 @@ export class Gathering {
     setImmediate(look, this)
   }
 
+  /** The same; but one that may come alone goes now, so that what is still to be done in this turn is done meanwhile. */
+  now(): void {
+    if (this.#isWaiting || this.#lastCount >= fewCame) return this.soon()
+    this.#lastCount = this.#count()
+    this.#send()
+  }
+
   look(): void {
     const count = this.#count()
     const isAlone = count === 1 && this.#lastCount < fewCame
