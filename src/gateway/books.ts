@@ -66,7 +66,7 @@ export interface Books {
 export interface BooksParts {
   readonly database: Pick<Database, 'commit'>
   /** Undefined where several share the books. */
-  readonly atHand: Pick<AtHand<CallEnd>, 'spending' | 'settle' | 'letGo' | 'doubt' | 'post'> | undefined
+  readonly atHand: Pick<AtHand<CallEnd>, 'spending' | 'settle' | 'telling' | 'letGo' | 'doubt' | 'post'> | undefined
   readonly purses: Purses
   readonly journal: Owed<CallEnd>
   readonly clock: Clock
@@ -132,8 +132,12 @@ class BooksWithJournal implements Books {
   }
 
   async #endInBooks(ending: CallEnd): Promise<void> {
-    const { settleWithinMs } = this.#parts
-    const answered = await within(this.#track(commitEnd(this.#parts, ending, 'in time')), this.#parts)
+    const { atHand, settleWithinMs } = this.#parts
+    // They are just being told of its hold: should they not take it, it is at hand again, and they would take this for the end of another.
+    const telling = atHand?.telling(ending.callId)
+    const told = telling && (await within(telling, this.#parts))
+    if (told !== undefined && told !== 'late') return this.end(ending)
+    const answered = told ?? (await within(this.#track(commitEnd(this.#parts, ending, 'in time')), this.#parts))
     if (answered === 'late') await this.#owe(ending, new DatabaseAway(`no answer in ${settleWithinMs} ms`))
     else if ('failed' in answered) await this.#owe(ending, answered.failed)
     else if (isRefused(answered.committed)) await this.#owe(ending, new Error(`the books refuse it: ${answered.committed.guard}`))
@@ -141,7 +145,10 @@ class BooksWithJournal implements Books {
   }
 
   release(request: HoldRequest): void {
-    if (this.#parts.atHand?.letGo(request.callId)) return
+    const { atHand } = this.#parts
+    if (atHand?.letGo(request.callId)) return
+    const telling = atHand?.telling(request.callId)
+    if (telling !== undefined) return void this.#track(telling.then(() => this.release(request)))
     void this.#track(this.#giveBack(request).catch(() => this.#giveBackLater(request)))
   }
 

@@ -147,6 +147,21 @@ test('a slip stays until the end of its call is on the disk', async () => {
   expect(readSlips(file).map(({ callId }) => callId)).toEqual(['b', 'c'])
 })
 
+test('a hold that the books do not take, as somebody looked, is at hand again', async () => {
+  await atHand.hold(request('a'))
+  away = true
+  const looking = ledger.free('w')
+  const telling = atHand.telling('a')
+  expect([telling === undefined, atHand.letGo('a'), settleAtHand('a', 1n)], 'while it is not known').toEqual([false, false, undefined])
+  await expect(looking).rejects.toThrow(DatabaseAway)
+  await telling
+  away = false
+  expect(atHand.telling('a')).toBeUndefined()
+  await settleAtHand('a', 1n)
+  expect(await ledger.free('w')).toEqual({ balance: 99n, held: 0n })
+  expect(atHand.telling('a')).toBeUndefined()
+})
+
 test('when the process dies, its calls have rows and their money is free again', async () => {
   for (const name of ['settled', 'let go', 'one', 'two']) await atHand.hold({ ...request(name), want: 10n })
   await settleAtHand('settled', 3n)

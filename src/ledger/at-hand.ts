@@ -31,6 +31,11 @@ export interface AtHand<End> {
    * neither daybook nor books took it, which are asked again.
    */
   settle(settle: Settle, end: End): Promise<void> | undefined
+  /**
+   * While the books are being told of the call's hold: whoever is to end it there waits, because they may not take it. Then it is at hand again.
+   * Never rejects.
+   */
+  telling(callId: string): Promise<void> | undefined
   /** Lets go of a hold at hand, as if it had never been. False when it is not, so that the books are to release it. */
   letGo(callId: string): boolean
   /** The books fail, or are late: until they have written something again, each hold is asked of them. */
@@ -61,6 +66,8 @@ interface Held {
   readonly number: number
   /** The books were told, or it is about to be on the disk how it ended. */
   isTold: boolean
+  /** While the books have not answered. */
+  telling: Promise<void> | undefined
 }
 
 const fewHeld = 3
@@ -138,9 +145,9 @@ class HoldsAtHand<End> implements AtHand<End> {
       return false
     }
     this.#parts.purses.took(funds.walletId, want)
-    this.#held.set(callId, { slip, number, isTold: false })
+    this.#held.set(callId, { slip, number, isTold: false, telling: undefined })
     // Among few there is nobody to share a write with.
-    if (this.#held.size <= fewHeld) return this.#flush() || !this.letGo(callId)
+    if (this.#held.size <= fewHeld && this.#writing === undefined) return this.#flush() || !this.letGo(callId)
     return this.#onFile(callId)
   }
 
@@ -150,6 +157,10 @@ class HoldsAtHand<End> implements AtHand<End> {
     // From now on whoever looks is told of the end. But its slip is needed until that is on the disk: this process may die before.
     held.isTold = true
     return this.#posting.add({ slip: held.slip, settle, end, looks: this.#parts.purses.looks })
+  }
+
+  telling(callId: string): Promise<void> | undefined {
+    return this.#held.get(callId)?.telling
   }
 
   letGo(callId: string): boolean {
@@ -209,7 +220,7 @@ class HoldsAtHand<End> implements AtHand<End> {
   /** Commands are done in the order of asking, so whoever asks the books after this finds every hold there. */
   async #tellAll(): Promise<void> {
     const telling: Promise<void>[] = []
-    for (const held of this.#held.values()) if (!held.isTold) telling.push(this.#tell(held))
+    for (const held of this.#held.values()) if (!held.isTold) telling.push((held.telling = this.#tell(held)))
     await Promise.all(telling)
   }
 
@@ -222,6 +233,8 @@ class HoldsAtHand<End> implements AtHand<End> {
     } catch (error) {
       held.isTold = false
       if (!(error instanceof DatabaseAway)) log.error({ call: held.slip.callId, err: error }, 'the books do not take a hold')
+    } finally {
+      held.telling = undefined
     }
   }
 

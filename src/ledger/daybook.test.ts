@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -129,12 +130,30 @@ test('what cannot be written is said to whoever waits for it, and the next line 
   expect(left()).toEqual(['again'])
 })
 
+test('nothing stands behind a gap: what was not written goes with what comes next', async () => {
+  await write('acknowledged')
+  // No file may grow beyond its first byte for a moment, as on a disk that takes no write.
+  const limit = (bytes: string) => execFileSync('prlimit', ['--pid', String(process.pid), `--fsize=${bytes}:unlimited`])
+  const ignored = () => {}
+  process.on('SIGXFSZ', ignored)
+  limit('0')
+  try {
+    await expect(write('failed')).rejects.toThrow('EFBIG')
+  } finally {
+    limit('unlimited')
+    process.off('SIGXFSZ', ignored)
+  }
+  await write('acknowledged, too')
+  expect(readDaybook(file)).toEqual({ lines: ['"acknowledged"', '"failed"', '"acknowledged, too"'], damaged: 0 })
+})
+
 test('who waits too long is told so, once', async () => {
   const told: unknown[] = []
   daybook.add('"slow"', { written: error => void told.push(error) })
   clock.advance(250) // It comes alone, so it is being written.
   expect(told).toEqual([new Error('no answer in 250 ms')])
-  await write('next')
+  await expect(write('meanwhile'), 'nobody waits behind it').rejects.toThrow('no room')
+  while ((await write('next').catch(() => 'no room')) !== undefined) await new Promise(resolve => setImmediate(resolve))
   expect([told.length, left()]).toEqual([1, ['slow', 'next']])
 })
 

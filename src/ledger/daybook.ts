@@ -58,9 +58,19 @@ export function readDaybook(path: string): LeftLines {
     const last = found.at(-1)
     const left = found.filter(({ number }) => number >= (last?.oldest ?? 0))
     const damaged = last === undefined ? 0 : last.number - last.oldest + 1 - left.length
-    if (damaged > 0) copyFileSync(path, `${path}.damaged`)
+    if (damaged > 0) keepAside(path)
     return { lines: left.flatMap(({ json }) => (json === closing ? [] : [json])), damaged }
   })
+}
+
+/** Beside those of earlier times. */
+function keepAside(path: string): void {
+  let aside = `${path}.damaged`
+  for (let count = 2; existsSync(aside); count += 1) aside = `${path}.damaged-${count}`
+  copyFileSync(path, aside)
+  const copy = openSync(aside, 'r')
+  fsyncSync(copy)
+  closeSync(copy)
 }
 
 /**
@@ -72,7 +82,7 @@ export function openDaybook(path: string, clock: Clock, lateMs: number): Daybook
     const last = existsSync(path) && statSync(path).size === 2 * halfBytes ? linesIn(readFileSync(path)).at(-1) : undefined
     if (last === undefined) make(path)
     const file = openSync(path, constants.O_WRONLY | (writesThrough ?? 0))
-    const place = last === undefined ? { number: 1, half: 0 } : { number: last.number + 1, half: last.at < halfBytes ? 1 : 0 }
+    const place = last === undefined ? { number: 1, half: 0 } : { number: last.number + 1, half: 1 - halfOf(last.at) }
     return new TwoHalves(file, place, { clock, lateMs })
   })
 }
@@ -93,7 +103,8 @@ function make(path: string): void {
 /** By which each write has reached the disk when it is done: one way to the system, where a write and a sync are two. Windows has no such flag. */
 const writesThrough: number | undefined = constants.O_DSYNC
 
-function writeAndSync(file: number, bytes: Buffer, from: number, count: number, then: (error?: unknown) => void): void {
+function writeAndSync(file: number, bytes: Buffer, { from, to }: Pick<Group, 'from' | 'to'>, then: (error?: unknown) => void): void {
+  const count = to - from
   write(file, bytes, from, count, from, (failure, written) => {
     const error = failure ?? (written < count ? new Error('a line was written in part') : undefined)
     if (error !== undefined || writesThrough !== undefined) then(error)
@@ -139,6 +150,10 @@ class TwoHalves implements Daybook {
     () => this.#write(),
   )
   #isWriting = false
+  /** The write that is under way takes too long: until it returns, others need not wait behind it. */
+  #isStuck = false
+  /** From where on what was to be written is not: nothing may stand behind a gap, which would be read as one line with it. */
+  #unwrittenFrom: number | undefined
   #closed: (() => void) | undefined
 
   constructor(file: number, { number, half }: { readonly number: number; readonly half: number }, waits: Waits) {
@@ -152,7 +167,7 @@ class TwoHalves implements Daybook {
   add(json: string, line: Line): number | undefined {
     const number = this.#next
     const numbers = `${number} ${this.#oldest} `
-    if (!this.#makeRoom(checksumDigits + numbers.length + Buffer.byteLength(json) + 1)) return undefined
+    if (this.#isStuck || !this.#makeRoom(checksumDigits + numbers.length + Buffer.byteLength(json) + 1)) return undefined
     this.#next += 1
     const group = this.#groupAt(this.#at)
     this.#at = group.to = this.#put(numbers, json)
@@ -181,6 +196,10 @@ class TwoHalves implements Daybook {
     return true
   }
 
+  #fromIn({ from }: Group): number {
+    return this.#unwrittenFrom !== undefined && halfOf(this.#unwrittenFrom) === halfOf(from) ? this.#unwrittenFrom : from
+  }
+
   #groupAt(at: number): Group {
     const last = this.#waiting.at(-1)
     if (last?.to === at) return last
@@ -203,17 +222,26 @@ class TwoHalves implements Daybook {
     const group = this.#waiting.shift()
     if (group === undefined) return
     const { clock, lateMs } = this.#waits
-    const bytes = group.to - group.from
+    const from = this.#fromIn(group)
     this.#isWriting = true
-    const late = clock.after(lateMs, () => tell(group, new Error(`no answer in ${lateMs} ms`)))
-    writeAndSync(this.#file, this.#bytes, group.from, bytes, error => {
+    const late = clock.after(lateMs, () => {
+      this.#isStuck = true
+      for (const one of [group, ...this.#waiting]) tell(one, new Error(`no answer in ${lateMs} ms`))
+    })
+    writeAndSync(this.#file, this.#bytes, { from, to: group.to }, error => {
       late[Symbol.dispose]()
       this.#isWriting = false
+      this.#isStuck = false
+      this.#unwrittenFrom = error === undefined ? undefined : from
       tell(group, error)
       if (this.#waiting.length > 0) this.#gathering.soon()
       else this.#closed?.()
     })
   }
+}
+
+function halfOf(at: number): number {
+  return at < halfBytes ? 0 : 1
 }
 
 function tell(group: Group, error: unknown): void {

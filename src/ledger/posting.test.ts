@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { silentLog } from '../lib/log.ts'
 import { type Committed, DatabaseAway, type Step } from '../storage/database.ts'
 import { heldCall, manualClock, settledRowStep } from './books.fixture.ts'
 import { type Daybook, halfBytes, openDaybook, readDaybook } from './daybook.ts'
@@ -120,13 +121,18 @@ test('while the books are away all of it stays, and is tried again each second',
   expect([asked.length, left()]).toEqual([3, ['d']])
 })
 
-test('away in the midst of the one by one, it goes on with the rest', async () => {
-  answers = [guarded, done, new DatabaseAway('away')]
+test('when each is tried alone, all are asked for at once, and those that fail are tried again', async () => {
+  const slow = Promise.withResolvers<Committed>()
+  answers = [guarded, slow.promise, new DatabaseAway('away')]
   await Promise.all(['a', 'b', 'c'].map(add))
+  void posting.post()
+  await until(() => asked.length === 4)
+  // Whoever looks from here on comes behind all of them.
+  expect([asked.slice(1), troubles]).toEqual([[['a'], ['b'], ['c']], 1])
+  slow.resolve(done)
+  await until(() => troubles === 2)
   await posting.post()
-  expect(asked).toEqual([['a', 'b', 'c'], ['a'], ['b']])
-  await posting.post()
-  expect(asked.at(-1)).toEqual(['b', 'c'])
+  expect([asked.at(-1), posting.size]).toEqual([['b'], 0])
 })
 
 test('what neither books nor journal take stays in the daybook', async () => {
@@ -171,6 +177,20 @@ test('where the daybook has no room or fails, a call waits for the books', async
   await expect(add('c')).rejects.toThrow('gone')
   expect(ended.slice(-3)).toEqual(['a true', 'b true', 'c false'])
   daybook = openDaybook(join(folder, 'calls.daybook'), clock, 250)
+})
+
+test('what is in the books waits no longer for a line that is not written', async () => {
+  const never: Daybook = { add: () => 1, posted: () => {}, close: async () => {} }
+  const parts = { books: { commit }, daybook: never, clock, lateMs: 250, onTrouble: () => {}, log: silentLog }
+  const stuck = new Posting<string>({
+    ...parts,
+    ends: { stepsBeside: callId => [settledRowStep(callId, 1n)], jsonOf: JSON.stringify, refused: async () => {} },
+    ended: ({ end }, isOnDisk) => void ended.push(`${end} ${isOnDisk}`),
+  })
+  const adding = stuck.add(endOf('a'))
+  await stuck.post()
+  await adding
+  expect(ended).toEqual(['a true'])
 })
 
 const done: Committed = { done: true, rows: [] }

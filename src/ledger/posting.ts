@@ -3,7 +3,7 @@ import type { Log } from '../lib/log.ts'
 import { type Listed, Roster } from '../lib/roster.ts'
 import { type Database, DatabaseAway, type Step } from '../storage/database.ts'
 import type { Daybook, Line } from './daybook.ts'
-import { wholeSettleSteps, wholeSettlesSteps } from './short-way.ts'
+import { wholeSettlesSteps } from './short-way.ts'
 import type { Slip } from './slips.ts'
 import type { Settle } from './steps.ts'
 
@@ -91,7 +91,7 @@ export class Posting<End> {
   /** Whoever asks the books after this finds there all that has ended. Resolves when they answered. */
   async post(): Promise<void> {
     while (this.#waiting.length > 0) this.#send(this.#waiting.splice(0, batchMax))
-    while (this.#sending.size > 0) await Promise.all(this.#sending)
+    await Promise.all([...this.#sending])
   }
 
   /** Calls that the books do not have yet. */
@@ -113,8 +113,11 @@ export class Posting<End> {
     this.#over(entry, this.#open.has(entry) ? (entry.error ?? new DatabaseAway(`no answer in ${lateMs} ms`)) : undefined)
   }
 
+  /** Told once: by the daybook or by the books, whoever has it first. */
   #over(entry: Entry<End>, error?: unknown): void {
     const { ended, waiter } = entry
+    if (entry.isOver) return
+    entry.isOver = true
     this.#parts.ended(ended, error === undefined)
     if (error === undefined) waiter.resolve()
     else waiter.reject(error)
@@ -154,43 +157,56 @@ export class Posting<End> {
       const ended = batch.map(entry => entry.ended)
       const beside = ended.flatMap(({ end }) => ends.stepsBeside(end))
       const { done } = await books.commit(inOrderOfStatement([...wholeSettlesSteps(ended), ...beside]), 'synced')
-      if (!done) return await this.#oneByOne(batch)
-      for (const entry of batch) this.#open.delete(entry)
+      if (!done) return await this.#eachAlone(batch)
+      for (const entry of batch) this.#inBooks(entry)
     } catch (error) {
-      if (error instanceof DatabaseAway) this.#again(batch, error)
-      else await this.#oneByOne(batch)
+      if (!(error instanceof DatabaseAway)) return await this.#eachAlone(batch)
+      for (const entry of batch) entry.error = error
+      this.#again(batch)
     }
   }
 
-  /** One of them will not do as it is, or is there already; it must not stand in the way of the others. */
-  async #oneByOne(batch: readonly Entry<End>[]): Promise<void> {
-    for (const [index, entry] of batch.entries()) {
-      try {
-        await this.#alone(entry)
-        this.#open.delete(entry)
-      } catch (error) {
-        return this.#again(batch.slice(index), error)
-      }
-    }
+  /**
+   * One of them will not do as it is, or is there already; it must not stand in the way of the others. All are asked for at once, so that whoever looks
+   * from now on comes behind them; whoever has looked may have been told of too much.
+   */
+  async #eachAlone(batch: readonly Entry<End>[]): Promise<void> {
+    this.#parts.onTrouble()
+    const failed: Entry<End>[] = []
+    await Promise.all(
+      batch.map(async entry => {
+        try {
+          await this.#alone(entry)
+          this.#inBooks(entry)
+        } catch (error) {
+          entry.error = error
+          failed.push(entry)
+        }
+      }),
+    )
+    if (failed.length > 0) this.#again(batch.filter(entry => failed.includes(entry)))
   }
 
-  async #alone({ ended: { settle, slip, end } }: Entry<End>): Promise<void> {
-    const { books, ends, onTrouble } = this.#parts
+  async #alone({ ended }: Entry<End>): Promise<void> {
+    const { books, ends } = this.#parts
     let cause: unknown
     try {
-      const committed = await books.commit([...wholeSettleSteps(settle, slip), ...ends.stepsBeside(end)], 'synced')
+      const committed = await books.commit([...wholeSettlesSteps([ended]), ...ends.stepsBeside(ended.end)], 'synced')
       if (committed.done) return
       cause = new Error(`the books refuse it: ${committed.guard}`)
     } catch (error) {
       if (error instanceof DatabaseAway) throw error
       cause = error
     }
-    onTrouble() // What was thought to be free may not be.
-    await ends.refused(end, cause)
+    await ends.refused(ended.end, cause)
   }
 
-  #again(batch: readonly Entry<End>[], error: unknown): void {
-    for (const entry of batch) entry.error = error
+  #inBooks(entry: Entry<End>): void {
+    this.#open.delete(entry)
+    this.#over(entry)
+  }
+
+  #again(batch: readonly Entry<End>[]): void {
     this.#waiting = [...batch, ...this.#waiting]
     this.#parts.onTrouble()
     this.#later(againMs)
@@ -218,6 +234,7 @@ class Entry<End> implements Listed, Line {
   number: number | undefined
   /** Why the books did not take it when they were asked last. */
   error: unknown
+  isOver = false
   readonly ended: Ended<End>
   readonly waiter: { readonly resolve: () => void; readonly reject: (error: unknown) => void }
   readonly #posting: Posting<End>

@@ -42,34 +42,21 @@ export function shortSettleSteps(settle: Settle, held: bigint): readonly Step[] 
 }
 
 /**
- * A hold and its settle in one, of a call of which the books have not heard: what was to be set aside must be free, and the cost is taken of
- * it. Leaves what `shortHoldSteps` and `shortSettleSteps` would have left. Guards: `anotherWay`, and `held_already`.
- */
-export function wholeSettleSteps({ callId, cost, entryId, atMs }: Settle, slip: Slip): readonly Step[] {
-  const { walletId, want } = slip
-  const steps: Step[] = [
-    { statement: payAll, values: [walletId, cost, want], rows: 1, otherwise: anotherWay },
-    {
-      statement: insertSettled,
-      values: [callId, walletId, want, slip.leaseId, ...callValues(slip), cost],
-      rows: 1,
-      otherwise: 'held_already',
-    },
-  ]
-  if (cost > 0n) steps.push({ statement: insertWholeCharge, values: [entryId, walletId, callId, -cost, atMs] })
-  return steps
-}
-
-/**
- * The same for many calls at once: what they cost is taken of each wallet in one step. Of what they were to set aside each had its turn, so only the
- * costs must be free. Guards: as above.
+ * Holds and their settles in one, of calls of which the books have not heard: what they cost must be free in each wallet, and is taken in one step. (Of
+ * what they were to set aside each had its turn.) Leaves what `shortHoldSteps` and `shortSettleSteps` would have left. Guards: `anotherWay`, and
+ * `held_already`.
  */
 export function wholeSettlesSteps(ends: readonly { readonly settle: Settle; readonly slip: Slip }[]): readonly Step[] {
   const costs = new Map<string, bigint>()
   for (const { settle, slip } of ends) costs.set(slip.walletId, (costs.get(slip.walletId) ?? 0n) + settle.cost)
   const steps: Step[] = []
-  for (const [walletId, cost] of costs) steps.push({ statement: payAll, values: [walletId, cost, cost], rows: 1, otherwise: anotherWay })
-  for (const { settle, slip } of ends) steps.push(...wholeSettleSteps(settle, slip).slice(1))
+  for (const [walletId, cost] of costs) steps.push({ statement: pay, values: [walletId, cost], rows: 1, otherwise: anotherWay })
+  for (const { settle, slip } of ends) {
+    const { callId, cost, entryId, atMs } = settle
+    const values = [callId, slip.walletId, slip.want, slip.leaseId, ...callValues(slip), cost]
+    steps.push({ statement: insertSettled, values, rows: 1, otherwise: 'held_already' })
+    if (cost > 0n) steps.push({ statement: insertWholeCharge, values: [entryId, slip.walletId, callId, -cost, atMs] })
+  }
   return steps
 }
 
@@ -80,7 +67,7 @@ const insertHold = statement(`insert into holds (id, wallet_id, amount, state, l
     user_id, key_id, group_id, model, path, address, stream, began_at)
   values ($1, $2, $3, 'held', $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (id) do nothing`)
 
-const payAll = statement('update wallets set balance = balance - $2 where id = $1 and balance - held >= $3')
+const pay = statement('update wallets set balance = balance - $2 where id = $1 and balance - held >= $2')
 
 const insertSettled = statement(`insert into holds (id, wallet_id, amount, state, lease_id,
     user_id, key_id, group_id, model, path, address, stream, began_at, settled)
