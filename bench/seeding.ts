@@ -141,6 +141,8 @@ function writeHistory(path: string, { rows }: Pick<Sizes, 'rows'>, progress: (li
       progress(`${to.toLocaleString('en')} of ${rows.toLocaleString('en')} calls`)
     }
     books.exec(moneySql)
+    books.exec(accountDaysSql)
+    progress('days of the accounts')
     for (const { name, sql } of indexes) {
       books.exec(sql)
       progress(`index ${name}`)
@@ -150,6 +152,9 @@ function writeHistory(path: string, { rows }: Pick<Sizes, 'rows'>, progress: (li
     books.close()
   }
 }
+
+const accountDaysSql = `insert into account_days (account_id, day)
+  select distinct account_id, began_at / 86400000 from calls where account_id is not null`
 
 const indexesOfHistory = `select name, sql from sqlite_master where type = 'index' and sql is not null
   and tbl_name in ('calls', 'attempts', 'holds', 'entries')`

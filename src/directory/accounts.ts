@@ -46,7 +46,7 @@ const oneAccount = statement(`select ${columns} from accounts where id = $1 or n
 const accountPage = statement(`select ${columns} from accounts where id > $1 order by id limit $2`)
 
 const deleteAccount = `delete from accounts where id = $1
-  and not exists (select 1 from calls where account_id = $1)`
+  and not exists (select 1 from account_days where account_id = $1)`
 
 async function accountsOf(database: Database, seal: Seal, rows: readonly Row[]): Promise<Account[]> {
   const ids = rows.map(row => text(row, 'id'))

@@ -23,6 +23,7 @@ import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import type { Committed, Database, Step } from '../storage/database.ts'
 import { DatabaseAway } from '../storage/database.ts'
+import { accountDaySteps } from '../usage/account-days.ts'
 import { type PendingCall, pendingEndedSteps, pendingSteps } from '../usage/pending.ts'
 import { type AttemptRow, type CallRow, callSteps, paidCallSteps } from '../usage/record.ts'
 
@@ -318,7 +319,7 @@ async function commitShort({ database, atHand, purses }: BooksParts, end: CallEn
   const { settle, row } = paid
   const { looks } = purses
   const committed = await (atHand?.spending ?? database).commit(
-    [...steps, ...paidCallSteps(row, end.attempts), ...stepsBeside(end)],
+    [...steps, ...paidCallSteps(row, end.attempts), ...accountDaySteps([row]), ...stepsBeside(end)],
     'synced',
   )
   if (committed.done) purses.gave(settle.funds.walletId, row.held - settle.cost, looks)
@@ -327,7 +328,10 @@ async function commitShort({ database, atHand, purses }: BooksParts, end: CallEn
 
 /** How a call that ends at hand is written down, and what the books are told of it. */
 export const endsAtHand: Omit<Ends<CallEnd>, 'refused'> = {
-  stepsBeside: end => [...paidCallSteps(end.row!, end.attempts), ...stepsBeside(end)],
+  stepsBeside: ends => [
+    ...ends.flatMap(end => [...paidCallSteps(end.row!, end.attempts), ...stepsBeside(end)]),
+    ...accountDaySteps(ends.map(({ row }) => row!)),
+  ],
   jsonOf: jsonOfPaid,
 }
 

@@ -271,7 +271,7 @@ function begin(): void {
   atHand = openAtHand({
     ...{ books: watched(books), slips, daybook, purses, clock, settleWithinMs: 250, log: { warn: say, error: say } as never },
     ends: {
-      stepsBeside: row => [row],
+      stepsBeside: rows => rows,
       jsonOf: ({ values }) => JSON.stringify(values.map(String)),
       refused: async (row, cause) => void refused.push([row, cause]),
     },

@@ -297,7 +297,7 @@ interface Concern {
 
 const concerning = new Map<string, Concern>()
 const tables = {
-  calls: /\b(wallets|holds|entries|calls|attempts|owners)\b/i,
+  calls: /\b(wallets|holds|entries|calls|attempts|owners|account_days)\b/i,
   holds: /\b(wallets|holds)\b/i,
   wallets: /\bwallets\b/i,
 }

@@ -38,7 +38,7 @@ beforeEach(() => {
     books: { commit },
     daybook,
     ends: {
-      stepsBeside: callId => [settledRowStep(callId, 1n)],
+      stepsBeside: callIds => callIds.map(callId => settledRowStep(callId, 1n)),
       jsonOf: callId => JSON.stringify(callId),
       async refused(callId, cause) {
         if (journal === 'is full') throw new Error('no space left')
@@ -184,7 +184,7 @@ test('what is in the books waits no longer for a line that is not written', asyn
   const parts = { books: { commit }, daybook: never, clock, lateMs: 250, onTrouble: () => {}, log: silentLog }
   const stuck = new Posting<string>({
     ...parts,
-    ends: { stepsBeside: callId => [settledRowStep(callId, 1n)], jsonOf: JSON.stringify, refused: async () => {} },
+    ends: { stepsBeside: callIds => callIds.map(callId => settledRowStep(callId, 1n)), jsonOf: JSON.stringify, refused: async () => {} },
     ended: ({ end }, isOnDisk) => void ended.push(`${end} ${isOnDisk}`),
   })
   const adding = stuck.add(endOf('a'))

@@ -19,8 +19,8 @@ export interface Ended<End> {
 
 /** What whoever ends calls knows of an end. */
 export interface Ends<End> {
-  /** What is committed with the money: the call's row and all the rest. */
-  stepsBeside(end: End): readonly Step[]
+  /** What is committed with the money: the calls' rows and all the rest. */
+  stepsBeside(ends: readonly End[]): readonly Step[]
   /** By which the journal would know it. */
   jsonOf(end: End): string
   /** The books do not take it as it is. Whoever resolves has it from now on. */
@@ -155,7 +155,7 @@ export class Posting<End> {
     const { books, ends } = this.#parts
     try {
       const ended = batch.map(entry => entry.ended)
-      const beside = ended.flatMap(({ end }) => ends.stepsBeside(end))
+      const beside = ends.stepsBeside(ended.map(({ end }) => end))
       const { done } = await books.commit(inOrderOfStatement([...wholeSettlesSteps(ended), ...beside]), 'synced')
       if (!done) return await this.#eachAlone(batch)
       for (const entry of batch) this.#inBooks(entry)
@@ -191,7 +191,7 @@ export class Posting<End> {
     const { books, ends } = this.#parts
     let cause: unknown
     try {
-      const committed = await books.commit([...wholeSettlesSteps([ended]), ...ends.stepsBeside(ended.end)], 'synced')
+      const committed = await books.commit([...wholeSettlesSteps([ended]), ...ends.stepsBeside([ended.end])], 'synced')
       if (committed.done) return
       cause = new Error(`the books refuse it: ${committed.guard}`)
     } catch (error) {

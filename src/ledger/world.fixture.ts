@@ -127,7 +127,7 @@ async function openWorld({ database: books, isAlone = false, files }: Trial, nam
 
 /** An end is the call's row. */
 const ends: AtHandParts<Step>['ends'] = {
-  stepsBeside: row => [row],
+  stepsBeside: rows => rows,
   jsonOf: ({ values }) => JSON.stringify(values.map(String)),
   refused: (_, cause) => Promise.reject(cause),
 }

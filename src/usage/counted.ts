@@ -2,8 +2,9 @@ import { type Decimal, divideUp, parseDecimal } from '../ledger/money.ts'
 import { costOf, type PriceBook, type PriceVersion } from '../ledger/price.ts'
 import { firstIdOf, idSlackMs } from '../lib/id.ts'
 import { type Database, type Row, statement } from '../storage/database.ts'
+import { dayMs } from './account-days.ts'
 import type { Ended } from './record.ts'
-import { dayMs, usageOf } from './report.ts'
+import { usageOf } from './report.ts'
 
 /** Money is nano-dollars as the upstream asks them: the price of the usage, without any group's multiplier. */
 export interface Amounts {

@@ -12,10 +12,11 @@ import { firstIdOf, newId } from '../lib/id.ts'
 import { type Database, DatabaseAway, type Step, statement } from '../storage/database.ts'
 import { migrate } from '../storage/migrate.ts'
 import { migrations } from '../storage/migrations/list.ts'
+import { dayMs } from './account-days.ts'
 import { type CutDone, cutOld, stepRowsMax } from './cut.ts'
 import { attempt, refusal } from './record.fixture.ts'
 import { callSteps } from './record.ts'
-import { callById, dayMs } from './report.ts'
+import { callById } from './report.ts'
 
 /** Far behind the month in which the schema is made, so that every call lies in a month of its own and not before the first. */
 const firstMs = Date.UTC(2090, 0, 10, 12)

@@ -2,7 +2,7 @@ import { type Cut, deleteHolds, deleteWindows, moveCut, readCut } from '../ledge
 import { firstIdOf } from '../lib/id.ts'
 import { type Database, type Statement, statement, type Value } from '../storage/database.ts'
 import { dropMonths, makeMonths, monthStartMs } from '../storage/months.ts'
-import { dayMs } from './report.ts'
+import { dayMs } from './account-days.ts'
 
 export interface CutOptions {
   readonly nowMs: number
@@ -21,7 +21,7 @@ export type CutDone =
   | { readonly deleted: number; readonly table: CutTable; readonly before: string }
 
 /** In this order, so that what refers to a call goes before it. Entries and owners stay: docs/retention.md says why. */
-export const cutTables = ['attempts', 'calls', 'holds', 'windows'] as const
+export const cutTables = ['attempts', 'calls', 'account_days', 'holds', 'windows'] as const
 export type CutTable = (typeof cutTables)[number]
 
 /** So that a step stands no longer before a settle than a few calls do. */
@@ -65,9 +65,13 @@ const deleteAttempts = statement(`delete from attempts where (call_id, number) i
   (select call_id, number from attempts where call_id < $1 order by call_id, number limit $2) returning 1 as one`)
 const deleteCalls = statement(`delete from calls where id in (select id from calls where id < $1 order by id limit $2) returning 1 as one`)
 
+const deleteDays = statement(`delete from account_days where (account_id, day) in
+  (select account_id, day from account_days where day < $1 limit $2) returning 1 as one`)
+
 const deletions: Readonly<Record<CutTable, { readonly statement: Statement; readonly until: (cut: Cut) => Value }>> = {
   attempts: { statement: deleteAttempts, until: ({ before }) => before },
   calls: { statement: deleteCalls, until: ({ before }) => before },
+  account_days: { statement: deleteDays, until: ({ beforeMs }) => Math.floor(beforeMs / dayMs) },
   holds: { statement: deleteHolds, until: ({ before }) => before },
   windows: { statement: deleteWindows, until: ({ beforeMs }) => beforeMs },
 }

@@ -1,6 +1,7 @@
 import { firstIdOf, idSlackMs } from '../lib/id.ts'
 import { type Database, statement } from '../storage/database.ts'
-import { type Call, type CallFilter, dayMs, listCalls, ofKey } from './report.ts'
+import { dayMs } from './account-days.ts'
+import { type Call, type CallFilter, listCalls, ofKey } from './report.ts'
 
 /** Whose calls: those made with one key, or with any key of one user. Exactly one of the two. */
 export type Whose = { readonly keyId: string } | { readonly userId: string }

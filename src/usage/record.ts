@@ -1,5 +1,6 @@
 import type { Usage } from '../ledger/price.ts'
 import { type Step, statement, type Value } from '../storage/database.ts'
+import { accountDaySteps } from './account-days.ts'
 
 /** How a call ended, as far as the caller is concerned. */
 export type Ended =
@@ -106,10 +107,13 @@ export function callSteps(row: CallRow, attempts: readonly AttemptRow[]): readon
   const values = valuesOf(row)
   // Rows of an older version, out of its journal, have no such field.
   values.push(row.uncollectedWhy ?? null)
-  return withAttempts({ statement: insertCall, values }, attempts)
+  return [...withAttempts({ statement: insertCall, values }, attempts), ...accountDaySteps([row])]
 }
 
-/** The same for a call whose whole cost was taken out of the hold that its row names, so that nothing is to be read. */
+/**
+ * The same for a call whose whole cost was taken out of the hold that its row names, so that nothing is to be read; without `accountDaySteps`, which
+ * many calls share.
+ */
 export function paidCallSteps(row: CallRow, attempts: readonly AttemptRow[]): readonly Step[] {
   return withAttempts({ statement: insertPaidCall, values: valuesOf(row) }, attempts)
 }

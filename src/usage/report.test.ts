@@ -70,13 +70,13 @@ test.each(filters)('the calls of %o are %s, newest first, whatever the size of a
   }
 })
 
-test("a period is found by its range of ids, a key among its user's calls, without reading all calls", async () => {
+test("a period is found by its range of ids, a key among its user's calls, an account's on its days, without reading all calls", async () => {
   const plans: string[] = []
   const explaining: Pick<Database, 'report'> = {
     async report({ sql }, values) {
       const plan = await books.database.report(statement(`explain query plan ${sql}`), values)
       plans.push(plan.map(row => row.detail).join('; '))
-      return []
+      return sql.includes('account_days') ? [{ day: BigInt(Math.floor(startMs / dayMs)) }] : []
     },
   }
   await listCalls(explaining, { sinceMs: startMs, untilMs: startMs + dayMs }, { limit: 3, cursor: null })
@@ -84,7 +84,8 @@ test("a period is found by its range of ids, a key among its user's calls, witho
   await listCalls(explaining, { accountId: 'x', untilMs: startMs }, { limit: 3, cursor: null })
   expect(plans[0]).toMatch(/SEARCH calls .*\(id>\? AND id<\?\)/)
   expect(plans[1]).toMatch(/SEARCH calls USING INDEX calls_by_user \(user_id=\?\)/)
-  expect(plans[2]).toMatch(/SEARCH calls USING INDEX calls_by_account \(account_id=\? AND id<\?\)/)
+  expect(plans[2]).toMatch(/SEARCH account_days USING .* \(account_id=\? AND day>\? AND day<\?\)/)
+  expect(plans[3]).toMatch(/SEARCH calls .*\(id>\? AND id<\?\)/)
 })
 
 /** By what, and what each came to: the day from the start, of whom, calls, input, cached, output, cost. */

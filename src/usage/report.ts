@@ -1,7 +1,8 @@
 import type { Usage } from '../ledger/price.ts'
 import { type Refund, readRefund } from '../ledger/refund.ts'
-import { firstIdOf, idSlackMs } from '../lib/id.ts'
+import { firstIdOf, idSlackMs, timeOfId } from '../lib/id.ts'
 import { type Database, type Row, statement, type Value } from '../storage/database.ts'
+import { dayMs, daysOf } from './account-days.ts'
 import type { AttemptRow, Basis, CallRow, Ended, UncollectedWhy } from './record.ts'
 
 /** A call's row as the books have it. */
@@ -56,8 +57,19 @@ export async function listCalls(
   page: { readonly limit: number; readonly cursor: string | null },
 ): Promise<CallPage> {
   const limit = Math.min(Math.max(page.limit, 1), pageCallsMax)
+  const { cursor } = page
+  const list = filter.accountId === undefined ? listIn : listOnDays
+  const calls = await list(database, filter, { limit, cursor })
+  return { calls, cursor: calls.length < limit ? null : calls.at(-1)!.id }
+}
+
+type Page = Parameters<typeof listCalls>[2]
+
+async function listIn(database: Pick<Database, 'report'>, filter: CallFilter, { limit, cursor }: Page, day?: number): Promise<Call[]> {
   const { where, values } = conditions([
-    ['id < ?', page.cursor ?? undefined],
+    ['id < ?', cursor ?? undefined],
+    ['id >= ?', day === undefined ? undefined : firstIdOf(day * dayMs)],
+    ['id < ?', day === undefined ? undefined : firstIdOf((day + 1) * dayMs)],
     ...periodConditions(filter),
     ['user_id = ?', filter.userId],
     [ofKey('?'), filter.keyId],
@@ -65,8 +77,24 @@ export async function listCalls(
     ['fault = ?', filter.fault],
   ])
   const list = statement(`select * from calls ${where} order by id desc limit $${values.length + 1}`)
-  const calls = (await database.report(list, [...values, limit])).map(toCall)
-  return { calls, cursor: calls.length < limit ? null : calls.at(-1)!.id }
+  return (await database.report(list, [...values, limit])).map(toCall)
+}
+
+/** Of an account: day by day, on those on which it had calls. */
+async function listOnDays(database: Pick<Database, 'report'>, filter: CallFilter, { limit, cursor }: Page): Promise<Call[]> {
+  const { accountId = '', sinceMs = 0, untilMs = Number.MAX_SAFE_INTEGER } = filter
+  const lastMs = Math.min(untilMs + idSlackMs, (cursor === null ? undefined : timeOfId(cursor)) ?? Number.MAX_SAFE_INTEGER)
+  const days = await daysOf(database, accountId, dayOf(sinceMs - idSlackMs), dayOf(lastMs))
+  const calls: Call[] = []
+  for (const day of days) {
+    calls.push(...(await listIn(database, filter, { limit: limit - calls.length, cursor }, day)))
+    if (calls.length === limit) break
+  }
+  return calls
+}
+
+function dayOf(atMs: number): number {
+  return Math.floor(atMs / dayMs)
 }
 
 export async function callById(database: Pick<Database, 'report'>, id: string): Promise<Receipt | undefined> {
@@ -99,8 +127,6 @@ export async function sumsByDay(
     uncollected: row.uncollected as bigint,
   }))
 }
-
-export const dayMs = 86_400_000
 
 /** Calls of the key at this place among the values: sought among those of its user, because there is no index by key. */
 export function ofKey(place: string): string {

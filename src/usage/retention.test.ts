@@ -13,10 +13,10 @@ import { type Database, DatabaseAway, statement } from '../storage/database.ts'
 import { migrate } from '../storage/migrate.ts'
 import { migrations } from '../storage/migrations/list.ts'
 import { openSqlite } from '../storage/sqlite.ts'
+import { dayMs } from './account-days.ts'
 import { stepRowsMax } from './cut.ts'
 import { refusal } from './record.fixture.ts'
 import { callSteps } from './record.ts'
-import { dayMs } from './report.ts'
 import { everyMs, openRetention } from './retention.ts'
 
 const startMs = Date.UTC(2090, 6, 15, 12)

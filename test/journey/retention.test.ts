@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { DatabaseAway, statement } from '../../src/storage/database.ts'
+import { dayMs } from '../../src/usage/account-days.ts'
 import { cutOld } from '../../src/usage/cut.ts'
-import { dayMs } from '../../src/usage/report.ts'
 import { refusalOf, send } from '../client.ts'
 import { onEveryEngine, onPostgres } from '../engines.ts'
 import { urlAt } from '../shared-cluster.ts'

@@ -11,6 +11,7 @@ import { background } from './0009-background.ts'
 import { retention } from './0010-retention.ts'
 import { manyNodes } from './0011-many-nodes.ts'
 import { keysByUser } from './0012-keys-by-user.ts'
+import { accountDays } from './0013-account-days.ts'
 
 /** Every change of the schema, in order. A new one is a file and a line here. */
 export const migrations: readonly Migration[] = [
@@ -26,4 +27,5 @@ export const migrations: readonly Migration[] = [
   retention,
   manyNodes,
   keysByUser,
+  accountDays,
 ]
