@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { changeKey, findKey } from '../../src/directory/keys.ts'
 import { changeUser } from '../../src/directory/users.ts'
@@ -202,6 +203,9 @@ describe('limits that change while calls wait', () => {
     holdEach(world, 3)
     const answers = await arrive(world, ['a', 'b', 'c'])
     await world.commit(changeUser({ ...world.user, concurrency: 1 }))
+    // Those in line are looked up anew; an answer may be faster than that.
+    await world.headgate.gateway.directory.principalOf(world.key)
+    await setImmediate()
     world.sim.open('1')
     await answers[0]
     expect(await gauge(world, 'headgate_calls_waiting')).toBe(1)
