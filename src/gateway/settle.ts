@@ -1,6 +1,7 @@
 import type { Meter } from '../coordination/coordinator.ts'
 import type { NewOwner } from '../directory/owners.ts'
 import { newId } from '../lib/id.ts'
+import type { Soon } from '../lib/soon.ts'
 import type { AnswerFacts, CallFacts } from '../protocols/protocol.ts'
 import type { Server } from '../upstreams/choosable.ts'
 import type { CallRow } from '../usage/record.ts'
@@ -39,12 +40,15 @@ export async function settle(
   const end = isAnswered ? chargeOf(outcome, admission, row, gateway) : releaseOf(admission, row)
   admission.handOver() // Only now: until then the hold is released if anything goes wrong.
   const ending = gateway.books.end(end)
-  // While the disk is at work.
-  tell(row, receipt.principal?.user.email, gateway)
-  const corrections = outcome === undefined ? [] : correctionsOf(admission, outcome)
-  const correcting =
-    corrections.length > 0 ? beside('correcting rates', gateway.log, () => gateway.coordinator.correct(corrections)) : undefined
-  await ending
+  let correcting: Soon<unknown>
+  try {
+    // While the disk is at work.
+    tell(row, receipt.principal?.user.email, gateway)
+    const corrections = outcome === undefined ? [] : correctionsOf(admission, outcome)
+    if (corrections.length > 0) correcting = beside('correcting rates', gateway.log, () => gateway.coordinator.correct(corrections))
+  } finally {
+    await ending // Whatever else goes wrong, no last byte leaves before.
+  }
   if (correcting instanceof Promise) await correcting
 }
 

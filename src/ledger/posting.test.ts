@@ -121,6 +121,21 @@ test('while the books are away all of it stays, and is tried again each second',
   expect([asked.length, left()]).toEqual([3, ['d']])
 })
 
+test('however many wait, books that are away are not asked over and over', async () => {
+  answers = Array.from({ length: 50 }, () => new DatabaseAway('away'))
+  await Promise.all(Array.from({ length: 300 }, (_, index) => add(`c${index}`)))
+  await until(() => troubles > 0)
+  for (let turns = 0; turns < 50; turns += 1) await new Promise(resolve => setImmediate(resolve))
+  expect(asked.length).toBe(1)
+  clock.advance(1000)
+  await posting.post()
+  expect(asked.length).toBe(3) // All that wait, in two commits.
+  answers = []
+  clock.advance(1000)
+  await posting.post()
+  expect(posting.size).toBe(0)
+})
+
 test('when each is tried alone, all are asked for at once, and those that fail are tried again', async () => {
   const slow = Promise.withResolvers<Committed>()
   answers = [guarded, slow.promise, new DatabaseAway('away')]

@@ -61,6 +61,8 @@ export class Posting<End> {
   readonly #sending = new Set<Promise<void>>()
   #timer: Timer | undefined
   #isTimed = false
+  /** They took nothing: until it is tried again, nobody but who looks asks them. */
+  #isPutOff = false
   #saidMs = Number.NEGATIVE_INFINITY
 
   constructor(parts: PostingParts<End>) {
@@ -125,7 +127,8 @@ export class Posting<End> {
 
   /** What comes while the books are at work is for the next time. */
   #postSoon(): void {
-    if (this.#waiting.length >= batchMax && this.#sending.size === 0) return this.#send(this.#waiting.splice(0, batchMax))
+    const isEnough = this.#waiting.length >= batchMax && this.#sending.size === 0
+    if (isEnough && !this.#isPutOff) return this.#send(this.#waiting.splice(0, batchMax))
     this.#later(postEveryMs)
   }
 
@@ -135,6 +138,7 @@ export class Posting<End> {
     this.#timer?.[Symbol.dispose]()
     this.#timer = this.#parts.clock.after(ms, () => {
       this.#isTimed = false
+      this.#isPutOff = false
       void this.post()
     })
   }
@@ -209,6 +213,7 @@ export class Posting<End> {
   #again(batch: readonly Entry<End>[]): void {
     this.#waiting = [...batch, ...this.#waiting]
     this.#parts.onTrouble()
+    this.#isPutOff = true
     this.#later(againMs)
   }
 

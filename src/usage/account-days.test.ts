@@ -5,12 +5,23 @@ import { newId } from '../lib/id.ts'
 import { type Database, statement } from '../storage/database.ts'
 import { migrate } from '../storage/migrate.ts'
 import { migrations } from '../storage/migrations/list.ts'
-import { dayMs } from './account-days.ts'
+import { accountDaySteps, dayMs } from './account-days.ts'
 import { refusal } from './record.fixture.ts'
 import { type CallRow, callSteps } from './record.ts'
 import { type CallFilter, listCalls } from './report.ts'
 
 const startMs = Math.floor(Date.UTC(2026, 9, 1) / dayMs) * dayMs
+
+test('each account and day is written once, in one order', () => {
+  const rows = ['b', 'a', 'b', null].map((accountId, index) => ({ ...call(startMs + index, 'x'), accountId }))
+  const day = startMs / dayMs
+  const steps = accountDaySteps([...rows, call(startMs + dayMs, 'a')])
+  expect(steps.map(({ values }) => values)).toEqual([
+    ['a', day],
+    ['a', day + 1],
+    ['b', day],
+  ])
+})
 
 onEveryEngine(open => {
   test('calls of an account are found on whatever day they were, page by page, in the order of all', async () => {

@@ -4,7 +4,10 @@ import type { CallRow } from './record.ts'
 
 export const dayMs = 86_400_000
 
-/** On which days, of UTC by their ids, an account had calls: so that they are found without an index by account, which each call would have to write. */
+/**
+ * On which days, of UTC by their ids, accounts had calls: so that they are found without an index by account, which each call would have to write. Each
+ * once, and in one order, so that two commits of many calls do not wait for each other in a ring.
+ */
 export function accountDaySteps(rows: readonly Pick<CallRow, 'id' | 'accountId' | 'beganAtMs'>[]): readonly Step[] {
   const steps = new Map<string, Step>()
   for (const { id, accountId, beganAtMs } of rows) {
@@ -13,7 +16,7 @@ export function accountDaySteps(rows: readonly Pick<CallRow, 'id' | 'accountId' 
     const key = `${accountId} ${day}`
     if (!steps.has(key)) steps.set(key, { statement: insertDay, values: [accountId, day] })
   }
-  return [...steps.values()]
+  return [...steps].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, step]) => step)
 }
 
 /** The newest first, from one day to another, these two as well. */

@@ -104,16 +104,18 @@ export { noUsage } from '../ledger/price.ts'
  * that say the gateway died, or that the call still runs: the truth has come after all.
  */
 export function callSteps(row: CallRow, attempts: readonly AttemptRow[]): readonly Step[] {
+  return [...rowSteps(row, attempts), ...accountDaySteps([row])]
+}
+
+/** The same without `accountDaySteps`, which the calls of one commit share. */
+export function rowSteps(row: CallRow, attempts: readonly AttemptRow[]): readonly Step[] {
   const values = valuesOf(row)
   // Rows of an older version, out of its journal, have no such field.
   values.push(row.uncollectedWhy ?? null)
-  return [...withAttempts({ statement: insertCall, values }, attempts), ...accountDaySteps([row])]
+  return withAttempts({ statement: insertCall, values }, attempts)
 }
 
-/**
- * The same for a call whose whole cost was taken out of the hold that its row names, so that nothing is to be read; without `accountDaySteps`, which
- * many calls share.
- */
+/** As `rowSteps`, for a call whose whole cost was taken out of the hold that its row names, so that nothing is to be read. */
 export function paidCallSteps(row: CallRow, attempts: readonly AttemptRow[]): readonly Step[] {
   return withAttempts({ statement: insertPaidCall, values: valuesOf(row) }, attempts)
 }

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../lib/clock.ts'
 import { type Database, DatabaseAway } from '../storage/database.ts'
-import { type AttemptRow, type CallRow, callSteps } from './record.ts'
+import { accountDaySteps } from './account-days.ts'
+import { type AttemptRow, type CallRow, rowSteps } from './record.ts'
 
 /** Writes the rows of calls that cost nothing, a little later and many at once: a flood of refusals must not stand before a settle. */
 export interface Recorder extends AsyncDisposable {
@@ -87,7 +88,8 @@ interface Refusal {
 /** Says how many of them the books refuse. One such row must not keep the others out, so each is then tried alone. */
 async function writeGroup(database: Pick<Database, 'commit'>, group: readonly Refusal[]): Promise<number> {
   try {
-    await database.commit(group.flatMap(stepsOf), 'ordered')
+    const days = accountDaySteps(group.map(({ row }) => row))
+    await database.commit([...group.flatMap(({ row, attempts }) => rowSteps(row, attempts)), ...days], 'ordered')
     return 0
   } catch (error) {
     if (error instanceof DatabaseAway) throw error
@@ -96,8 +98,4 @@ async function writeGroup(database: Pick<Database, 'commit'>, group: readonly Re
   let refused = 0
   for (const refusal of group) refused += await writeGroup(database, [refusal])
   return refused
-}
-
-function stepsOf({ row, attempts }: Refusal) {
-  return callSteps(row, attempts)
 }
