@@ -1,12 +1,12 @@
-import type { IncomingMessage } from 'node:http'
 import type { BlockList } from 'node:net'
 import { hasAddress } from '../lib/address.ts'
+import type { Asking } from './wire.ts'
 
 /**
  * Who is at the other end. The socket says, unless it is a configured proxy: then the last address in
  * `x-forwarded-for` that no configured proxy has. Anybody can write that header; only a trusted proxy is believed.
  */
-export function addressOf(request: IncomingMessage, trustedProxies: BlockList | undefined): string {
+export function addressOf(request: Asking, trustedProxies: BlockList | undefined): string {
   const peer = plain(request.socket.remoteAddress ?? '')
   if (trustedProxies === undefined || !hasAddress(trustedProxies, peer)) return peer
   const header = request.headers['x-forwarded-for']

@@ -8,7 +8,6 @@ import { endpointOf } from '../upstreams/endpoint.ts'
 import { afterFault, afterKept } from '../upstreams/rest.ts'
 import type { AttemptFault } from '../upstreams/verdict.ts'
 import type { Body } from './body.ts'
-import { readBody } from './body.ts'
 import type { Client } from './client.ts'
 import { changeCondition, closeRow, exhausted, newRow } from './forward.ts'
 import type { Gateway } from './gateway.ts'
@@ -107,7 +106,7 @@ export function newKeptAttempt(
 }
 
 /** The body of a request that may have one; undefined when it has none. */
-export async function bodyIfAny({ request }: Client, gateway: Gateway): Promise<Body | undefined> {
-  if (request.method !== 'POST') return undefined
-  return readBody(request, { settings: gateway.settings, budget: gateway.bodies, clock: gateway.clock, closing: gateway.closing })
+export async function bodyIfAny(client: Client, gateway: Gateway): Promise<Body | undefined> {
+  if (client.request.method !== 'POST') return undefined
+  return client.readBytes({ settings: gateway.settings, budget: gateway.bodies, clock: gateway.clock, closing: gateway.closing })
 }

@@ -311,7 +311,7 @@ function ignore(): void {
   // Nobody reads this body any more.
 }
 
-function tooLarge(bytesMax: number): Fault {
+export function tooLarge(bytesMax: number): Fault {
   const limit = bytesMax < mebibyte ? `${bytesMax}B` : `${Math.floor(bytesMax / mebibyte)}MB`
   return new Fault('body_too_large', { values: { limit } })
 }

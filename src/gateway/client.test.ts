@@ -5,6 +5,7 @@ import { until } from '../../test/world.ts'
 import { manualClock } from '../ledger/books.fixture.ts'
 import { responses } from '../protocols/openai-responses.ts'
 import { HttpClient } from './client.ts'
+import { NodeWire } from './node-wire.ts'
 
 const settings = { waitingCommentMs: 0, attemptCommentMs: 0, silenceCommentMs: 0, stalledReaderMs: 60_000 }
 
@@ -13,7 +14,7 @@ async function connected() {
   const clock = manualClock(1_000)
   const { promise, resolve } = Promise.withResolvers<HttpClient>()
   const server = createServer((req, res) =>
-    resolve(new HttpClient(req, res, { id: 'id', protocol: responses, address: '', clock, settings })),
+    resolve(new HttpClient(new NodeWire(req, res, clock), { id: 'id', protocol: responses, address: '', clock, settings })),
   )
   await new Promise<void>(listening => server.listen(0, '127.0.0.1', listening))
   const heard = { text: '' }

@@ -1,15 +1,14 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock, Timer } from '../lib/clock.ts'
 import type { Fault } from '../lib/fault.ts'
 import { type Soon, whenThere } from '../lib/soon.ts'
 import type { CallReading, Protocol, Telling } from '../protocols/protocol.ts'
 import type { CallReader } from '../protocols/read-in-worker.ts'
 import { comment } from '../protocols/sse.ts'
-import { type Body, readBody } from './body.ts'
-import { Frames } from './frames.ts'
+import type { Body, BodyParts } from './body.ts'
 import type { Gateway } from './gateway.ts'
 import { answerEvents, refusalEvents } from './in-stream.ts'
 import { Leaving } from './leaving.ts'
+import type { Asking, Wire } from './wire.ts'
 
 export interface ClientSettings {
   /** Silence in line after which a streaming client hears a comment; 0 is never. Milliseconds. */
@@ -33,11 +32,10 @@ export function madeUpId(callId: string): string {
   return `resp_hg_${callId}`
 }
 
-/** So much of an unread body is skipped to keep the connection; beyond it, closing is cheaper. */
-const skippedBytesMax = 64 * 1024
-const skippingMs = 2000
 /** Of a whole answer, at once. */
 const sliceBytes = 256 * 1024
+
+const nothing = Buffer.alloc(0)
 
 const streamHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', 'x-accel-buffering': 'no' }
 
@@ -50,7 +48,7 @@ export interface Client {
   readonly protocol: Protocol
   readonly address: string
   /** Whose headers and query string are the client's. */
-  readonly request: IncomingMessage
+  readonly request: Asking
   /** Resolves when the last byte was handed to the system, or the client is gone. */
   readonly over: Promise<void>
   /** Aborted, with the fault `client_left`, as soon as the client is gone before it heard everything. */
@@ -63,6 +61,8 @@ export interface Client {
   header(name: string): string | undefined
   /** What it asks, and what that says. Fails with the faults of SPEC 1.2 that concern bytes. */
   read(parts: ReadParts): Soon<Asked>
+  /** The same, whatever it says. */
+  readBytes(parts: BodyParts): Soon<Body>
   /** From now on a streaming client hears a comment after so much silence, what was before included. 0 ends the comments. */
   commentEvery(ms: number): void
   /** The upstream has begun to answer with a stream. */
@@ -93,10 +93,9 @@ export class HttpClient implements Client {
   readonly id: string
   readonly protocol: Protocol
   readonly address: string
-  readonly request: IncomingMessage
+  readonly request: Asking
   readonly over: Promise<void>
-  readonly #response: ServerResponse
-  readonly #frames: Frames
+  readonly #wire: Wire
   readonly #clock: Clock
   readonly #settings: ClientSettings
   readonly leaving = new Leaving()
@@ -107,23 +106,19 @@ export class HttpClient implements Client {
   #stalled: Timer | undefined
   #statusTold = 0
 
-  constructor(request: IncomingMessage, response: ServerResponse, { id, protocol, address, clock, settings }: ClientParts) {
+  constructor(wire: Wire, { id, protocol, address, clock, settings }: ClientParts) {
     this.id = id
     this.protocol = protocol
     this.address = address
-    this.request = request
-    this.#response = response
-    this.#frames = new Frames(response)
+    this.request = wire.asking
+    this.#wire = wire
     this.#clock = clock
     this.#settings = settings
     this.over = new Promise(resolve => {
-      response.once('close', () => {
+      wire.onOver(() => {
         this.#closed()
         resolve()
       })
-    })
-    response.on('error', () => {
-      // The socket broke while we wrote; `close` follows and says all there is to say.
     })
   }
 
@@ -145,8 +140,12 @@ export class HttpClient implements Client {
   }
 
   read({ settings, bodies: budget, clock, closing, reader }: ReadParts): Soon<Asked> {
-    const reading = readBody(this.request, { settings, budget, clock, closing })
+    const reading = this.readBytes({ settings, budget, clock, closing })
     return whenThere(reading, body => askedIn(body, this.protocol, reader))
+  }
+
+  readBytes(parts: BodyParts): Soon<Body> {
+    return this.#wire.read(parts)
   }
 
   commentEvery(ms: number): void {
@@ -172,12 +171,12 @@ export class HttpClient implements Client {
 
   write(raw: Buffer): boolean {
     this.#lastWriteMs = this.#clock.elapsedMs()
-    return this.#frames.write(raw)
+    return this.#wire.write(raw)
   }
 
   onDrain(go: () => void): void {
     this.#stalled = this.#clock.after(this.#settings.stalledReaderMs, () => this.cut())
-    this.#response.once('drain', () => {
+    this.#wire.onDrain(() => {
       this.#stalled?.[Symbol.dispose]()
       go()
     })
@@ -189,8 +188,8 @@ export class HttpClient implements Client {
   }
 
   finishStream(last: readonly Buffer[]): void {
-    for (const raw of last.slice(0, -1)) this.#frames.write(raw)
-    this.#end(() => this.#frames.end(last.at(-1)))
+    for (const raw of last.slice(0, -1)) this.#wire.write(raw)
+    this.#end(() => this.#wire.end(last.at(-1)))
   }
 
   answer(status: number, headers: Readonly<Record<string, string>>, body: Buffer, model = ''): void {
@@ -209,53 +208,29 @@ export class HttpClient implements Client {
     if (fault.retryAfterSeconds !== undefined) headers['retry-after'] = String(fault.retryAfterSeconds)
     if (retry === 'never') headers['x-should-retry'] = 'false'
     const body = Buffer.from(JSON.stringify(fault.body))
-    const { 'content-length': length = 0, 'transfer-encoding': framing } = this.request.headers
-    if (this.request.complete || (framing === undefined && Number(length) <= skippedBytesMax)) {
-      this.#skipRest()
-      return this.answer(status, headers, body)
-    }
-    this.#answerBeforeEnd(status, { ...headers, connection: 'close' }, body)
+    if (this.#wire.skipRest()) this.answer(status, headers, body)
+    else this.#answerBeforeEnd(status, { ...headers, connection: 'close' }, body)
   }
 
   /** Ends the connection at once. */
   cut(): void {
-    this.#response.destroy()
+    this.#wire.cut()
   }
 
   /** In slices, so that a reader who stalls in the middle is noticed. */
   #writeBody(body: Buffer, from: number): void {
     const to = from + sliceBytes
-    if (to >= body.length) return this.#end(() => this.#frames.endWhole(body.subarray(from)))
-    const goesOn = this.#response.write(body.subarray(from, to))
+    if (to >= body.length) return this.#end(() => this.#wire.endWhole(body.subarray(from)))
+    const goesOn = this.#wire.writePart(body.subarray(from, to))
     if (goesOn) this.#writeBody(body, to)
     else this.onDrain(() => this.#writeBody(body, to))
   }
 
-  /**
-   * Answers while the client is still sending. Closing at once would reset the connection, and the client would never
-   * read why; so what comes is thrown away for a moment first.
-   */
   #answerBeforeEnd(status: number, headers: Readonly<Record<string, string>>, body: Buffer): void {
     this.#head(status, { ...headers, 'content-length': String(body.length) })
     this.#heard = 'answer'
-    this.#response.write(body)
-    const end = () => {
-      timer[Symbol.dispose]()
-      this.#end(() => this.#response.end())
-    }
-    const timer = this.#clock.after(skippingMs, end)
-    this.request.once('end', end)
-    this.request.once('close', end)
-    this.request.resume()
-  }
-
-  /** The rest of the body is skipped to keep the connection, but not for long: slowness may be why it is refused. */
-  #skipRest(): void {
-    const { request } = this
-    if (request.complete) return
-    const timer = this.#clock.after(skippingMs, () => request.socket.destroy())
-    request.once('close', () => timer[Symbol.dispose]())
-    request.resume()
+    this.#wire.writePart(body)
+    this.#wire.afterRest(() => this.#end(() => this.#wire.endWhole(nothing)))
   }
 
   #comment(): void {
@@ -263,18 +238,18 @@ export class HttpClient implements Client {
       this.#beginStream(streamHeaders)
       this.#heard = 'comments'
     }
-    if (this.#response.writableNeedDrain) return // They have bytes of ours to read: that is not silence.
+    if (this.#wire.isFull) return // They have bytes of ours to read: that is not silence.
     this.write(comment)
   }
 
   #beginStream(headers: Readonly<Record<string, string>>): void {
-    this.#head(200, headers)
-    this.#frames.begin()
+    this.#statusTold = 200
+    this.#wire.beginStream(200, { 'x-request-id': this.id, ...headers })
   }
 
   #head(status: number, headers: Readonly<Record<string, string>>): void {
     this.#statusTold = status
-    this.#response.writeHead(status, { 'x-request-id': this.id, ...headers })
+    this.#wire.head(status, { 'x-request-id': this.id, ...headers })
   }
 
   /** With the last bytes, so that they and the end of the answer leave together. */
@@ -282,7 +257,7 @@ export class HttpClient implements Client {
     this.commentEvery(0)
     this.#heard = 'all'
     write()
-    if (this.#response.writableLength > 0) this.#stalled = this.#clock.after(this.#settings.stalledReaderMs, () => this.cut())
+    if (this.#wire.unsentBytes > 0) this.#stalled = this.#clock.after(this.#settings.stalledReaderMs, () => this.cut())
   }
 
   #closed(): void {

@@ -1,5 +1,3 @@
-import { EventEmitter } from 'node:events'
-import type { ServerResponse } from 'node:http'
 import { expect, test } from 'vitest'
 import { manualClock } from '../ledger/books.fixture.ts'
 import { openMetrics } from '../lib/metrics.ts'
@@ -18,14 +16,23 @@ function ground(callsInHandMax = 2) {
     ...{ intake, clock, metrics, begun, elsewhere },
     /** As serve.ts does; returns how its client leaves. */
     come(name: string, whose = 'key'): () => void {
-      const response = new EventEmitter()
+      let leave: (() => void) | undefined
+      const offOver = () => {
+        leave = undefined
+      }
+      const onOver = (then: () => void) => {
+        leave = () => {
+          offOver()
+          then()
+        }
+      }
       const begin = () => {
         begun.push(name)
         return new Promise<void>(resolve => void over.set(name, resolve))
       }
       if (intake.hasRoom) void begin()
-      else void intake.wait(whose, response as ServerResponse, begin)
-      return () => void response.emit('close')
+      else void intake.wait(whose, { onOver, offOver }, begin)
+      return () => leave?.()
     },
     end(name: string): void {
       over.get(name)!()

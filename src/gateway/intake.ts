@@ -1,6 +1,6 @@
-import type { ServerResponse } from 'node:http'
 import type { Clock } from '../lib/clock.ts'
 import type { Metrics } from '../lib/metrics.ts'
+import type { Wire } from './wire.ts'
 
 export interface IntakeParts {
   /** 0 is any number. */
@@ -59,12 +59,12 @@ export class Intake {
   }
 
   /** Begins the call when its turn has come; resolves when it is over, or its client is gone. `whose` is told apart, and nothing more. */
-  wait(whose: string, response: ServerResponse, begin: Begin): Promise<void> {
+  wait(whose: string, wire: Pick<Wire, 'onOver' | 'offOver'>, begin: Begin): Promise<void> {
     const { clock, metrics } = this.#parts
     const cameMs = clock.elapsedMs()
     return new Promise(resolve => {
       const turn = () => {
-        response.off('close', left)
+        wire.offOver(left)
         metrics.intakeSeconds.observe((clock.elapsedMs() - cameMs) / 1000)
         begin().then(resolve)
       }
@@ -73,7 +73,7 @@ export class Intake {
         metrics.unauthenticated.inc({ fault: 'client_left' })
         resolve()
       }
-      response.once('close', left)
+      wire.onOver(left)
       const line = this.#turns.get(whose)
       if (line === undefined) this.#turns.set(whose, new Set([turn]))
       else line.add(turn)

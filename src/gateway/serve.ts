@@ -7,11 +7,14 @@ import { responses } from '../protocols/openai-responses.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import { addressOf } from './address.ts'
 import { type Client, HttpClient } from './client.ts'
+import { Door } from './door/door.ts'
 import type { Gateway } from './gateway.ts'
 import { Intake } from './intake.ts'
+import { NodeWire } from './node-wire.ts'
 import { refuseRaw } from './raw-answer.ts'
-import { routeOf } from './routes.ts'
+import { type Answer, routeOf } from './routes.ts'
 import { openSockets, type Sockets } from './websocket/upgrade.ts'
+import type { Asking, Wire } from './wire.ts'
 
 /** Everything that this port serves besides calls. */
 export interface Beside {
@@ -33,8 +36,14 @@ export interface Serving {
    * sending the next call.
    */
   closeConnections(): void
+  /** Nobody new comes in, and who waits for the next call of a connection waits no more. Resolves when the last connection has ended. */
+  close(): Promise<void>
+  /** Ends every connection, whatever goes by it. */
+  closeAllConnections(): void
   /** Calls being handled. */
   readonly count: number
+  /** Calls that came since the start. */
+  readonly total: number
   /** Of these, how many are not begun yet. */
   readonly unread: number
   /** Resolves when no call is being handled any more. */
@@ -73,24 +82,38 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     highWaterMark: Math.floor(settings.readerBufferBytes * fullShare),
   })
 
+  function begin({ path, protocol, answer }: Called, wire: Wire): void {
+    const open = () => {
+      const client = newClient(wire, protocol, gateway)
+      return answer(client, path, gateway).catch(error => mishandled(error, client, gateway))
+    }
+    underWay.track(intake.hasRoom ? open() : intake.wait(keyOf(wire.asking), wire, () => begunSurely(open, wire, gateway)))
+  }
+
   function take(request: IncomingMessage, response: ServerResponse): void {
     if (isClosing) response.shouldKeepAlive = false
     answering.set(request.socket, response)
-    const path = pathOf(request)
+    const path = pathOf(request.url)
     if (path.startsWith(adminPrefix)) return beside.admin(request, response)
     const own = request.method === 'GET' ? ownPaths[path] : undefined
     if (own !== undefined) return void serveOwn(own, response, { gateway, beside })
+    const wire = new NodeWire(request, response, gateway.clock)
+    const called = calledBy(request.method, path)
+    if (called !== undefined) return begin(called, wire)
     const route = routeOf(path)
-    const protocol = route?.protocol ?? responses
-    const answer = route?.answers[request.method ?? '']
-    if (answer === undefined) return misdirected(newClient(request, response, protocol, gateway), path, route !== undefined, gateway)
-    const begin = () => {
-      const client = newClient(request, response, protocol, gateway)
-      return answer(client, path, gateway).catch(error => mishandled(error, client, gateway))
-    }
-    underWay.track(intake.hasRoom ? begin() : intake.wait(keyOf(request), response, () => begunSurely(begin, response, gateway)))
+    misdirected(newClient(wire, route?.protocol ?? responses, gateway), path, route !== undefined, gateway)
   }
 
+  const door = new Door(server, {
+    clock: gateway.clock,
+    headersTimeoutMs: settings.headersTimeoutMs,
+    keepAliveMs,
+    isClosing: () => isClosing,
+    takes({ method, url }) {
+      const called = calledBy(method, pathOf(url))
+      return called && (wire => begunAtOnce(() => begin(called, wire), wire, gateway))
+    },
+  })
   const receive = surely(take, gateway)
   server.on('request', receive)
   // An expectation that nobody knows may be overlooked (RFC 9110, 10.1.1). Node would refuse it with neither words nor an id.
@@ -108,8 +131,20 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     closeConnections() {
       isClosing = true
     },
+    close() {
+      const closed = new Promise<void>(resolve => void server.close(() => resolve()))
+      door.closeIdle()
+      return closed
+    },
+    closeAllConnections() {
+      server.closeAllConnections()
+      door.closeAll()
+    },
     get count() {
       return underWay.count
+    },
+    get total() {
+      return underWay.total
     },
     get unread() {
       return intake.waiting
@@ -121,6 +156,7 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
 /** What is being done for clients. None of it rejects. */
 class UnderWay {
   #count = 0
+  #total = 0
   #atRest: PromiseWithResolvers<void> | undefined
   readonly #told: () => void
   readonly #ended = () => {
@@ -140,8 +176,14 @@ class UnderWay {
     return this.#count
   }
 
+  /** Of all, those that are over included. */
+  get total(): number {
+    return this.#total
+  }
+
   track(work: Promise<void>): void {
     this.#count += 1
+    this.#total += 1
     work.then(this.#ended)
   }
 
@@ -176,40 +218,63 @@ function openIntake(
 }
 
 /** Only to tell one key from another: what it is worth is found out later. */
-function keyOf({ headers }: IncomingMessage): string {
+function keyOf({ headers }: Asking): string {
   const { authorization, 'x-api-key': key } = headers
   return authorization ?? String(key ?? '')
 }
 
 /** A mistake of ours with one request must not end the program, and with it all others. */
-function surely(take: RequestListener, { log, metrics }: Pick<Gateway, 'log' | 'metrics'>): RequestListener {
+function surely(take: RequestListener, gateway: Gateway): RequestListener {
   return (request, response) => {
     try {
       take(request, response)
     } catch (error) {
-      notTaken(error, response, { log, metrics })
+      notTaken(error, gateway)
+      if (response.headersSent) response.destroy()
+      else tell(response, 500, new Fault('unforeseen').body)
     }
   }
 }
 
 /** The same for a call that waited: nobody would catch what it throws then. */
-async function begunSurely(begin: () => Promise<void>, response: ServerResponse, gateway: Gateway): Promise<void> {
+async function begunSurely(begin: () => Promise<void>, wire: Wire, gateway: Gateway): Promise<void> {
   try {
     await begin()
   } catch (error) {
-    notTaken(error, response, gateway)
+    notTaken(error, gateway)
+    wire.cut()
   }
 }
 
-function notTaken(error: unknown, response: ServerResponse, { log, metrics }: Pick<Gateway, 'log' | 'metrics'>): void {
+function begunAtOnce(begin: () => void, wire: Wire, gateway: Gateway): void {
+  try {
+    begin()
+  } catch (error) {
+    notTaken(error, gateway)
+    wire.cut()
+  }
+}
+
+function notTaken(error: unknown, { log, metrics }: Pick<Gateway, 'log' | 'metrics'>): void {
   log.error({ err: error }, 'a request could not be taken')
   metrics.unauthenticated.inc({ fault: 'unforeseen' })
-  if (response.headersSent) response.destroy()
-  else tell(response, 500, new Fault('unforeseen').body)
+}
+
+/** What is asked, in whose words, and who answers it. */
+interface Called {
+  readonly path: string
+  readonly protocol: Protocol
+  readonly answer: Answer
+}
+
+function calledBy(method: string | undefined, path: string): Called | undefined {
+  const route = routeOf(path)
+  const answer = route?.answers[method ?? '']
+  return route && answer && { path, protocol: route.protocol, answer }
 }
 
 /** Without its query string. */
-function pathOf({ url = '/' }: IncomingMessage): string {
+function pathOf(url = '/'): string {
   const at = url.indexOf('?')
   return at === -1 ? url : url.slice(0, at)
 }
@@ -227,14 +292,9 @@ function endAfter(answer: ServerResponse, socket: Socket): void {
   else socket.destroy()
 }
 
-function newClient(
-  request: IncomingMessage,
-  response: ServerResponse,
-  protocol: Protocol,
-  { clock, settings, trustedProxies }: Gateway,
-): Client {
+function newClient(wire: Wire, protocol: Protocol, { clock, settings, trustedProxies }: Gateway): Client {
   const id = newId(clock.nowMs())
-  return new HttpClient(request, response, { id, protocol, address: addressOf(request, trustedProxies), clock, settings })
+  return new HttpClient(wire, { id, protocol, address: addressOf(wire.asking, trustedProxies), clock, settings })
 }
 
 function misdirected(client: Client, path: string, isKnown: boolean, { metrics }: Gateway): void {

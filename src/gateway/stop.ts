@@ -18,7 +18,7 @@ export async function stopServing(serving: Serving, gateway: Gateway, closing: A
   serving.closeConnections()
   await sleep(settings.stopNoticeMs, clock)
 
-  const closed = new Promise(resolve => serving.server.close(resolve))
+  const closed = serving.close()
   log.info({ running: serving.count, drains: drain.count }, 'stopping: no more calls are accepted')
   const finished = Promise.all([serving.idle(), drain.idle()])
   const forLatecomersMs = Math.min(onTheirWayMs, settings.stopStreamsMs / 2)
@@ -29,7 +29,7 @@ export async function stopServing(serving: Serving, gateway: Gateway, closing: A
   if (live.size > 0) log.warn({ cut: live.size }, 'stopping: what still runs is ended')
   for (const attempt of live.all()) attempt.abort()
   await Promise.race([serving.idle(), sleep(lastBytesMs, clock)])
-  serving.server.closeAllConnections()
+  serving.closeAllConnections()
   await serving.idle()
   await drain.close()
   await closed

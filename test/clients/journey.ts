@@ -56,22 +56,20 @@ async function openClientWorld(): Promise<ClientWorld> {
     denied: (await world.addKey(world.user, { denyAddresses: ['127.0.0.0/8'] })).secret,
     unknown: 'sk-hg-nobody',
   }
-  let requests = 0
-  world.headgate.serving.server.on('request', () => {
-    requests += 1
-  })
+  const { serving } = world.headgate
+  let before = 0
   return {
     world,
     targetOf: whose => ({ url: world.url, key: keys[whose] }),
     get requests() {
-      return requests
+      return serving.total - before
     },
     async reset() {
       for (const { id } of world.accounts) await world.headgate.gateway.coordinator.change(id, () => calm)
       world.sim.reset()
       world.sim.script({}, {})
       await markCalls(world)
-      requests = 0
+      before = serving.total
     },
   }
 }

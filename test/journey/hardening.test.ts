@@ -130,7 +130,10 @@ test('a client that reads nothing of a finished answer is cut', async () => {
   await world.quiet()
 })
 
-test('what comes after the end of a request is not answered in the middle of its answer', async () => {
+test.for([
+  ['the answer is cut', 'connection: close\r\n', false],
+  ['it is refused after it', '', true],
+] as const)('what comes after the end of a request is not answered in the middle of its answer: %s', async ([, more, isPlain]) => {
   await using world = await openWorld()
   world.sim.script({}, { hold: { gate: 'middle', at: 4 } })
   const body = '{"model":"sim","input":"x","stream":true}'
@@ -140,12 +143,14 @@ test('what comes after the end of a request is not answered in the middle of its
     said += chunk
   })
   socket.write(
-    `POST /v1/responses HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${world.key}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    `POST /v1/responses HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${world.key}\r\n${more}content-length: ${body.length}\r\n\r\n${body}`,
   )
   await until(() => said.includes('response.in_progress'), 'the answer does not begin')
   socket.write('stray bytes that are no request\r\n\r\n')
+  if (isPlain) world.sim.open('middle')
   await once(socket, 'close')
-  expect(said).not.toContain('400 Bad Request')
+  expect(said.split('400 Bad Request').length).toBe(isPlain ? 2 : 1)
+  if (isPlain) expect(said).toMatch(/response\.completed[\s\S]*\r\n0\r\n\r\nHTTP\/1\.1 400 Bad Request/)
   world.sim.open('middle')
   await world.quiet()
 })

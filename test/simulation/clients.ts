@@ -1,6 +1,7 @@
 import { HttpClient } from '../../src/gateway/client.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
 import { handle } from '../../src/gateway/handle.ts'
+import { NodeWire } from '../../src/gateway/node-wire.ts'
 import { responses } from '../../src/protocols/openai-responses.ts'
 import { between, oneOf, randomFrom } from '../chance.ts'
 import type { Cast, Person } from './cast.ts'
@@ -90,7 +91,7 @@ export class Clients {
     if (played.session !== undefined) headers['session-id'] = played.session
     const request = requestWith(headers, body)
     const parts = { id: played.name, protocol: responses, address: '192.0.2.1', clock, settings }
-    const client = new HttpClient(request, played.response.asServerResponse(), parts)
+    const client = new HttpClient(new NodeWire(request, played.response.asServerResponse(), clock), parts)
     const leaving =
       leavesMs === undefined
         ? undefined

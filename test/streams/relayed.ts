@@ -9,6 +9,7 @@ import { HttpClient } from '../../src/gateway/client.ts'
 import { openDrain } from '../../src/gateway/drain.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
 import { handle } from '../../src/gateway/handle.ts'
+import { NodeWire } from '../../src/gateway/node-wire.ts'
 import { openPurses } from '../../src/ledger/purses.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { openMetrics } from '../../src/lib/metrics.ts'
@@ -50,7 +51,7 @@ export async function relayed(chunks: readonly Buffer[], { protocol, isAlias, sh
   }
   const request = requestWith({ authorization: `Bearer ${keyId}` }, body)
   const spoken = protocol === 'chat' ? chat : responses
-  const client = new HttpClient(request, response.asServerResponse(), {
+  const client = new HttpClient(new NodeWire(request, response.asServerResponse(), clock), {
     id: 'call',
     protocol: spoken,
     address: '192.0.2.1',

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http'
 import type { Clock } from '../../lib/clock.ts'
 import type { Fault } from '../../lib/fault.ts'
 import { isFields } from '../../protocols/json.ts'
@@ -9,10 +8,11 @@ import type { Body } from '../body.ts'
 import type { Asked, Client } from '../client.ts'
 import { madeUpId } from '../client.ts'
 import { Leaving } from '../leaving.ts'
+import type { Asking } from '../wire.ts'
 
 /** The client's end of a WebSocket, as one call sees it. */
 export interface Mouth {
-  readonly request: IncomingMessage
+  readonly request: Asking
   readonly address: string
   /** Sends one message. False when the client reads too slowly. */
   say(message: Buffer): boolean
@@ -37,7 +37,7 @@ export class SocketClient implements Client {
   readonly id: string
   readonly protocol = overSocket
   readonly address: string
-  readonly request: IncomingMessage
+  readonly request: Asking
   readonly over: Promise<void>
   readonly streamId: string | undefined
   readonly #mouth: Mouth
@@ -91,6 +91,10 @@ export class SocketClient implements Client {
     if (wrong !== undefined) throw wrong
     this.#isRead = true
     return asked
+  }
+
+  readBytes(): Body {
+    return this.read().body
   }
 
   /** Gives back the room of what was asked, when nobody read it: who asks may be refused before what they ask is looked at. */

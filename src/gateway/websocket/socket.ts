@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http'
 import type { WebSocket } from 'ws'
 import type { Timer } from '../../lib/clock.ts'
 import { Fault } from '../../lib/fault.ts'
@@ -7,12 +6,13 @@ import { envelopeOf, isLaneName, overSocket } from '../../protocols/openai-webso
 import type { CallReading } from '../../protocols/protocol.ts'
 import { type Body, takeBody } from '../body.ts'
 import type { Gateway } from '../gateway.ts'
+import type { Asking } from '../wire.ts'
 import { type Carrier, Conversation, closedFor } from './conversation.ts'
 import { errorOf, type Mouth, SocketClient } from './socket-client.ts'
 import { steer } from './steer.ts'
 
 export interface SocketParts {
-  readonly request: IncomingMessage
+  readonly request: Asking
   readonly address: string
   readonly gateway: Gateway
   readonly track: (work: Promise<void>) => void
@@ -26,7 +26,7 @@ const fullShare = 1 / 4
 
 /** One client's WebSocket: messages in, one after the other, messages out, pings, and its end. */
 export class ClientSocket implements Mouth, Carrier {
-  readonly request: IncomingMessage
+  readonly request: Asking
   readonly address: string
   readonly track: (work: Promise<void>) => void
   readonly #ws: WebSocket

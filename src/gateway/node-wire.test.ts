@@ -2,18 +2,18 @@ import { createServer, get, type IncomingMessage, type ServerResponse } from 'no
 import { type AddressInfo, connect } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
-import { Frames } from './frames.ts'
+import { systemClock } from '../lib/clock.ts'
+import { NodeWire } from './node-wire.ts'
 
 const pieces = [Buffer.from('event: é日\n\n'), Buffer.alloc(0), Buffer.alloc(200_000, 0xff), Buffer.from([0, 0x0d, 0x0a, 0x30, 0x0d, 0x0a])]
 const lasts = [undefined, Buffer.alloc(0), Buffer.from('data: [DONE]\n\n'), Buffer.alloc(70_000, 0x80)]
 
 function stream(last: Buffer | undefined): (request: IncomingMessage, response: ServerResponse) => void {
-  return (_, response) => {
-    response.writeHead(200, { 'content-type': 'text/event-stream' })
-    const frames = new Frames(response)
-    frames.begin()
-    for (const piece of pieces) frames.write(piece)
-    frames.end(last)
+  return (request, response) => {
+    const wire = new NodeWire(request, response, systemClock)
+    wire.beginStream(200, { 'content-type': 'text/event-stream' })
+    for (const piece of pieces) wire.write(piece)
+    wire.end(last)
   }
 }
 
@@ -51,9 +51,10 @@ test('HTTP/1.0 knows no chunks: the end of the connection is the end of the stre
 
 test.for([0, 100, 65_536, 65_537])('a whole answer of %i bytes arrives as it was written', async bytes => {
   const body = Buffer.from(Array.from({ length: bytes }, (_, i) => i % 256))
-  using server = await serve((_, response) => {
-    response.writeHead(200, { 'content-length': bytes })
-    new Frames(response).endWhole(body)
+  using server = await serve((request, response) => {
+    const wire = new NodeWire(request, response, systemClock)
+    wire.head(200, { 'content-length': String(bytes) })
+    wire.endWhole(body)
   })
   expect(await buffer(await ask(server.port))).toEqual(body)
 })

@@ -1,0 +1,111 @@
+import type { IncomingHttpHeaders } from 'node:http'
+
+/** A request of the plainest kind: nothing in it can be read in two ways. */
+export interface PlainRequest {
+  readonly method: string
+  /** With the query string. */
+  readonly url: string
+  /** As Node gives them: names in lower case, values of one byte a letter. */
+  readonly headers: IncomingHttpHeaders
+  /** Where its body begins, and where it ends, in the bytes that were read. They may end before. */
+  readonly bodyFrom: number
+  readonly end: number
+}
+
+/** A longer head is left to Node. */
+const headBytesMax = 16 * 1024
+const headEnd = Buffer.from('\r\n\r\n')
+
+/**
+ * Reads the request that the bytes begin with. Undefined for all that is not plain, be it wrong, unusual or only not here yet: Node is to read
+ * that. Whatever is read here Node would read the same; so nothing is refused here, and nothing is guessed.
+ */
+export function readPlain(bytes: Buffer): PlainRequest | undefined {
+  const headLength = bytes.subarray(0, headBytesMax).indexOf(headEnd)
+  if (headLength === -1) return undefined
+  const head = bytes.toString('latin1', 0, headLength)
+  const lineEnd = head.indexOf('\r\n')
+  const line = lineEnd === -1 ? null : requestLine.exec(head.slice(0, lineEnd))
+  const headers = line === null ? undefined : headersIn(head, lineEnd + 2)
+  if (line === null || headers === undefined || !isPlain(headers)) return undefined
+  const length = lengthIn(headers)
+  if (length === undefined) return undefined
+  const bodyFrom = headLength + headEnd.length
+  return { method: line[1]!, url: line[2]!, headers, bodyFrom, end: bodyFrom + length }
+}
+
+const requestLine = /^(GET|POST|DELETE) (\/[!-~]*) HTTP\/1\.1$/
+
+/** RFC 9110, 5.6.2: what the name of a header may consist of. */
+const isOfName = tableOf(/[\w!#$%&'*+.^`|~-]/)
+/** RFC 9110, 5.5. */
+const isOfValue = tableOf(/[\t\x20-\x7e\x80-\xff]/)
+
+function tableOf(pattern: RegExp): Uint8Array {
+  return Uint8Array.from({ length: 256 }, (_, code) => Number(pattern.test(String.fromCharCode(code))))
+}
+
+/** Undefined where a line is no header, or a name comes twice: what that means depends on the name. */
+function headersIn(head: string, from: number): IncomingHttpHeaders | undefined {
+  const headers: Record<string, string> = { __proto__: null } as never
+  for (let at = from; at < head.length; ) {
+    const colon = nameEnd(head, at)
+    if (colon === at || head[colon] !== ':') return undefined
+    const end = valueEnd(head, colon + 1)
+    if (end < head.length && !head.startsWith('\r\n', end)) return undefined
+    const name = head.slice(at, colon).toLowerCase()
+    if (headers[name] !== undefined) return undefined
+    headers[name] = trimmed(head, colon + 1, end)
+    at = end + 2
+  }
+  return headers
+}
+
+function nameEnd(head: string, from: number): number {
+  let at = from
+  while (isOfName[head.charCodeAt(at)] === 1) at += 1
+  return at
+}
+
+function valueEnd(head: string, from: number): number {
+  let at = from
+  while (isOfValue[head.charCodeAt(at)] === 1) at += 1
+  return at
+}
+
+const tab = 0x09
+const space = 0x20
+
+function trimmed(head: string, from: number, to: number): string {
+  let start = from
+  let end = to
+  while (start < end && isBlank(head.charCodeAt(start))) start += 1
+  while (end > start && isBlank(head.charCodeAt(end - 1))) end -= 1
+  return head.slice(start, end)
+}
+
+function isBlank(code: number): boolean {
+  return code === space || code === tab
+}
+
+/** Nothing is asked of the connection, and the body is what it is called. */
+function isPlain(headers: IncomingHttpHeaders): boolean {
+  const { connection } = headers
+  return (
+    headers.host !== undefined &&
+    (connection === undefined || connection === 'keep-alive' || connection === 'Keep-Alive') &&
+    headers['transfer-encoding'] === undefined &&
+    headers['content-encoding'] === undefined &&
+    headers.expect === undefined &&
+    headers.upgrade === undefined &&
+    headers.trailer === undefined
+  )
+}
+
+/** A body of so many digits is never of the plain kind. */
+const lengthDigits = /^\d{1,9}$/
+
+function lengthIn({ 'content-length': stated }: IncomingHttpHeaders): number | undefined {
+  if (stated === undefined) return 0
+  return lengthDigits.test(stated) ? Number(stated) : undefined
+}
