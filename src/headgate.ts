@@ -87,7 +87,7 @@ export async function openHeadgate(settings: Settings, log: Log, openAdmin: Open
     background: openBackground(settings, parts.clock, () => gateway),
   }
   let isStopping = false
-  const nodes = openNodes(gateway, { running: () => serving.count, waiting: () => inFlight.coordinator.linesNow().callersWaiting })
+  const nodes = openNodes(gateway, { running: () => serving.calls.count, waiting: () => inFlight.coordinator.linesNow().callersWaiting })
   const notReady = () => reasonsNotReady(database, gateway, isStopping)
   const troubles = () => (inFlight.isAlone() ? [aloneSaid(inFlight)] : [])
   const inLine = () => {
@@ -177,7 +177,7 @@ function watch(gateway: Gateway, { coordinator, isAlone, nodes }: InFlight, serv
   const { metrics, background, drain, bodies, books, atHand } = gateway
   metrics.watch({
     sockets: () => serving.sockets.count,
-    callsUnread: () => serving.unread,
+    callsUnread: () => serving.calls.unread,
     callsRunning: () => coordinator.linesNow().callersRunning,
     callsWaiting: () => coordinator.linesNow().callersWaiting,
     accountsTaken: () => coordinator.linesNow().accountsTaken,

@@ -51,7 +51,7 @@ export async function untilToldToStop(headgate: Headgate): Promise<void> {
     const stop = () => {
       if (isStopping) process.exit(1)
       isStopping = true
-      const running = headgate.serving.count
+      const running = headgate.serving.calls.count
       // Timers do not keep the program alive, and by the end of stopping nothing else does.
       const alive = setInterval(() => {}, 60_000)
       say(running === 0 ? 'Stopping. Once more stops at once.' : `Stopping: ${running} calls may finish. Once more stops at once.`)

@@ -206,7 +206,7 @@ export function inPoolLine(world: Pick<World, 'headgate'>, count: number): Promi
 }
 
 async function quiet({ gateway, serving }: Headgate, database: Database): Promise<void> {
-  await until(() => serving.count === 0 && gateway.drain.count === 0, 'calls still run')
+  await until(() => serving.calls.count === 0 && gateway.drain.count === 0, 'calls still run')
   await gateway.recorder.flush()
   await until(
     async () => (await database.report(statement(`select id from holds where state = 'held'`))).length === 0,

@@ -2,19 +2,15 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import type { Socket } from 'node:net'
 import type { Clock } from '../lib/clock.ts'
 import { Fault } from '../lib/fault.ts'
-import { newId } from '../lib/id.ts'
 import { responses } from '../protocols/openai-responses.ts'
-import type { Protocol } from '../protocols/protocol.ts'
-import { addressOf } from './address.ts'
-import { type Client, HttpClient } from './client.ts'
+import { Calls, calledBy, newClient, notTaken } from './calls.ts'
+import type { Client } from './client.ts'
 import { Door } from './door/door.ts'
 import type { Gateway } from './gateway.ts'
-import { Intake } from './intake.ts'
 import { NodeWire } from './node-wire.ts'
 import { refuseRaw } from './raw-answer.ts'
-import { type Answer, routeOf } from './routes.ts'
+import { routeOf } from './routes.ts'
 import { openSockets, type Sockets } from './websocket/upgrade.ts'
-import type { Asking, Wire } from './wire.ts'
 
 /** Everything that this port serves besides calls. */
 export interface Beside {
@@ -40,14 +36,7 @@ export interface Serving {
   close(): Promise<void>
   /** Ends every connection, whatever goes by it. */
   closeAllConnections(): void
-  /** Calls being handled. */
-  readonly count: number
-  /** Calls that came since the start. */
-  readonly total: number
-  /** Of these, how many are not begun yet. */
-  readonly unread: number
-  /** Resolves when no call is being handled any more. */
-  idle(): Promise<void>
+  readonly calls: Calls
 }
 
 export interface ServeSettings {
@@ -68,11 +57,9 @@ const headerBytesMax = 32 * 1024
 const fullShare = 1 / 8
 
 export function openServer(gateway: Gateway, beside: Beside, settings: ServeSettings): Serving {
-  const underWay = new UnderWay(() => intake.ended())
-  const intake = openIntake(gateway, { underWay, beside, settings })
-  const answering = new WeakMap<Socket, ServerResponse>()
-  let isClosing = false
-  const sockets = openSockets(gateway, work => underWay.track(work))
+  const calls = new Calls(gateway, beside.inLine, settings.callsInHandMax)
+  const sockets = openSockets(gateway, work => calls.track(work))
+  const state = { isClosing: false }
   const server = createServer({
     headersTimeout: settings.headersTimeoutMs,
     requestTimeout: 0, // Bodies have limits of their own: a slow but honest upload is no attack.
@@ -81,55 +68,24 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
     maxHeaderSize: headerBytesMax,
     highWaterMark: Math.floor(settings.readerBufferBytes * fullShare),
   })
-
-  function begin({ path, protocol, answer }: Called, wire: Wire): void {
-    const open = () => {
-      const client = newClient(wire, protocol, gateway)
-      return answer(client, path, gateway).catch(error => mishandled(error, client, gateway))
-    }
-    underWay.track(intake.hasRoom ? open() : intake.wait(keyOf(wire.asking), wire, () => begunSurely(open, wire, gateway)))
-  }
-
-  function take(request: IncomingMessage, response: ServerResponse): void {
-    if (isClosing) response.shouldKeepAlive = false
-    answering.set(request.socket, response)
-    const path = pathOf(request.url)
-    if (path.startsWith(adminPrefix)) return beside.admin(request, response)
-    const own = request.method === 'GET' ? ownPaths[path] : undefined
-    if (own !== undefined) return void serveOwn(own, response, { gateway, beside })
-    const wire = new NodeWire(request, response, gateway.clock)
-    const called = calledBy(request.method, path)
-    if (called !== undefined) return begin(called, wire)
-    const route = routeOf(path)
-    misdirected(newClient(wire, route?.protocol ?? responses, gateway), path, route !== undefined, gateway)
-  }
-
   const door = new Door(server, {
     clock: gateway.clock,
     headersTimeoutMs: settings.headersTimeoutMs,
     keepAliveMs,
-    isClosing: () => isClosing,
+    isClosing: () => state.isClosing,
     takes({ method, url }) {
       const called = calledBy(method, pathOf(url))
-      return called && (wire => begunAtOnce(() => begin(called, wire), wire, gateway))
+      return called && (wire => calls.beginSurely(called, wire))
     },
   })
-  const receive = surely(take, gateway)
-  server.on('request', receive)
-  // An expectation that nobody knows may be overlooked (RFC 9110, 10.1.1). Node would refuse it with neither words nor an id.
-  server.on('checkExpectation', receive)
+  listenForNode(server, { gateway, beside, calls, state })
   server.on('upgrade', (request, socket: Socket, head) => sockets.upgrade(request, socket, head))
-  server.on('clientError', (error, socket: Socket) => {
-    const answer = answering.get(socket)
-    if (answer?.headersSent && !answer.writableFinished) endAfter(answer, socket)
-    else refuseUnreadable(error, socket, gateway.clock)
-  })
-
   return {
     server,
     sockets,
+    calls,
     closeConnections() {
-      isClosing = true
+      state.isClosing = true
     },
     close() {
       const closed = new Promise<void>(resolve => void server.close(() => resolve()))
@@ -140,87 +96,42 @@ export function openServer(gateway: Gateway, beside: Beside, settings: ServeSett
       server.closeAllConnections()
       door.closeAll()
     },
-    get count() {
-      return underWay.count
-    },
-    get total() {
-      return underWay.total
-    },
-    get unread() {
-      return intake.waiting
-    },
-    idle: () => underWay.idle(),
   }
 }
 
-/** What is being done for clients. None of it rejects. */
-class UnderWay {
-  #count = 0
-  #total = 0
-  #atRest: PromiseWithResolvers<void> | undefined
-  readonly #told: () => void
-  readonly #ended = () => {
-    this.#count -= 1
-    this.#told()
-    if (this.#count > 0) return
-    this.#atRest?.resolve()
-    this.#atRest = undefined
-  }
-
-  /** `told` is called at each end. */
-  constructor(told: () => void) {
-    this.#told = told
-  }
-
-  get count(): number {
-    return this.#count
-  }
-
-  /** Of all, those that are over included. */
-  get total(): number {
-    return this.#total
-  }
-
-  track(work: Promise<void>): void {
-    this.#count += 1
-    this.#total += 1
-    work.then(this.#ended)
-  }
-
-  async idle(): Promise<void> {
-    while (this.#count > 0) await (this.#atRest ??= Promise.withResolvers<void>()).promise
-  }
+interface Listening {
+  readonly gateway: Gateway
+  readonly beside: Beside
+  readonly calls: Calls
+  readonly state: { readonly isClosing: boolean }
 }
 
-/** How long the number of those in lines is believed: it takes a look at every line. */
-const lookAtLinesMs = 10
-
-/** What is in hand is what has begun, but for those who wait for a slot and those who are with an upstream. */
-function openIntake(
-  { clock, metrics, live, drain }: Gateway,
-  { underWay, beside, settings }: { underWay: UnderWay; beside: Beside; settings: ServeSettings },
-): Intake {
-  const { callsInHandMax } = settings
-  let inLine = 0
-  let lookedMs = Number.NEGATIVE_INFINITY
-  function inHand(): number {
-    const begun = underWay.count - intake.waiting - Math.max(0, live.size - drain.count)
-    if (begun < callsInHandMax) return begun
-    const nowMs = clock.elapsedMs()
-    if (nowMs - lookedMs >= lookAtLinesMs) {
-      inLine = beside.inLine()
-      lookedMs = nowMs
-    }
-    return begun - inLine
+/** What Node reads, and what it cannot. */
+function listenForNode(server: Server, { gateway, beside, calls, state }: Listening): void {
+  const answering = new WeakMap<Socket, ServerResponse>()
+  function take(request: IncomingMessage, response: ServerResponse): void {
+    if (state.isClosing) response.shouldKeepAlive = false
+    answering.set(request.socket, response)
+    const path = pathOf(request.url)
+    if (path.startsWith(adminPrefix)) return beside.admin(request, response)
+    const own = request.method === 'GET' ? ownPaths[path] : undefined
+    if (own !== undefined) return void serveOwn(own, response, { gateway, beside })
+    const wire = new NodeWire(request, response, gateway.clock)
+    const called = calledBy(request.method, path)
+    if (called !== undefined) return calls.begin(called, wire)
+    const route = routeOf(path)
+    misdirected(newClient(wire, route?.protocol ?? responses, gateway), path, route !== undefined, gateway)
   }
-  const intake = new Intake({ callsInHandMax, clock, metrics, inHand, idleMs: () => performance.eventLoopUtilization().idle })
-  return intake
-}
 
-/** Only to tell one key from another: what it is worth is found out later. */
-function keyOf({ headers }: Asking): string {
-  const { authorization, 'x-api-key': key } = headers
-  return authorization ?? String(key ?? '')
+  const receive = surely(take, gateway)
+  server.on('request', receive)
+  // An expectation that nobody knows may be overlooked (RFC 9110, 10.1.1). Node would refuse it with neither words nor an id.
+  server.on('checkExpectation', receive)
+  server.on('clientError', (error, socket: Socket) => {
+    const answer = answering.get(socket)
+    if (answer?.headersSent && !answer.writableFinished) endAfter(answer, socket)
+    else refuseUnreadable(error, socket, gateway.clock)
+  })
 }
 
 /** A mistake of ours with one request must not end the program, and with it all others. */
@@ -236,65 +147,16 @@ function surely(take: RequestListener, gateway: Gateway): RequestListener {
   }
 }
 
-/** The same for a call that waited: nobody would catch what it throws then. */
-async function begunSurely(begin: () => Promise<void>, wire: Wire, gateway: Gateway): Promise<void> {
-  try {
-    await begin()
-  } catch (error) {
-    notTaken(error, gateway)
-    wire.cut()
-  }
-}
-
-function begunAtOnce(begin: () => void, wire: Wire, gateway: Gateway): void {
-  try {
-    begin()
-  } catch (error) {
-    notTaken(error, gateway)
-    wire.cut()
-  }
-}
-
-function notTaken(error: unknown, { log, metrics }: Pick<Gateway, 'log' | 'metrics'>): void {
-  log.error({ err: error }, 'a request could not be taken')
-  metrics.unauthenticated.inc({ fault: 'unforeseen' })
-}
-
-/** What is asked, in whose words, and who answers it. */
-interface Called {
-  readonly path: string
-  readonly protocol: Protocol
-  readonly answer: Answer
-}
-
-function calledBy(method: string | undefined, path: string): Called | undefined {
-  const route = routeOf(path)
-  const answer = route?.answers[method ?? '']
-  return route && answer && { path, protocol: route.protocol, answer }
-}
-
 /** Without its query string. */
 function pathOf(url = '/'): string {
   const at = url.indexOf('?')
   return at === -1 ? url : url.slice(0, at)
 }
 
-/** Handling never rejects; if it does, that is our mistake, and the client hears of it. */
-function mishandled(error: unknown, client: Client, gateway: Gateway): void {
-  gateway.log.error({ call: client.id, err: error }, 'a call could not be handled')
-  gateway.metrics.unauthenticated.inc({ fault: 'unforeseen' })
-  client.refuse(Fault.from(error), '')
-}
-
 /** In the middle of an answer a second one would be read as a part of it; one that was said whole may still leave. */
 function endAfter(answer: ServerResponse, socket: Socket): void {
   if (answer.writableEnded) socket.destroySoon()
   else socket.destroy()
-}
-
-function newClient(wire: Wire, protocol: Protocol, { clock, settings, trustedProxies }: Gateway): Client {
-  const id = newId(clock.nowMs())
-  return new HttpClient(wire, { id, protocol, address: addressOf(wire.asking, trustedProxies), clock, settings })
 }
 
 function misdirected(client: Client, path: string, isKnown: boolean, { metrics }: Gateway): void {

@@ -14,13 +14,13 @@ export interface StopSettings {
  */
 export async function stopServing(serving: Serving, gateway: Gateway, closing: AbortController, settings: StopSettings): Promise<void> {
   const { clock, drain, log, live } = gateway
-  log.info({ running: serving.count }, 'stopping: calls are still accepted for a moment')
+  log.info({ running: serving.calls.count }, 'stopping: calls are still accepted for a moment')
   serving.closeConnections()
   await sleep(settings.stopNoticeMs, clock)
 
   const closed = serving.close()
-  log.info({ running: serving.count, drains: drain.count }, 'stopping: no more calls are accepted')
-  const finished = Promise.all([serving.idle(), drain.idle()])
+  log.info({ running: serving.calls.count, drains: drain.count }, 'stopping: no more calls are accepted')
+  const finished = Promise.all([serving.calls.idle(), drain.idle()])
   const forLatecomersMs = Math.min(onTheirWayMs, settings.stopStreamsMs / 2)
   await Promise.race([finished, sleep(forLatecomersMs, clock)])
   closing.abort(new Fault('stopping'))
@@ -28,9 +28,9 @@ export async function stopServing(serving: Serving, gateway: Gateway, closing: A
 
   if (live.size > 0) log.warn({ cut: live.size }, 'stopping: what still runs is ended')
   for (const attempt of live.all()) attempt.abort()
-  await Promise.race([serving.idle(), sleep(lastBytesMs, clock)])
+  await Promise.race([serving.calls.idle(), sleep(lastBytesMs, clock)])
   serving.closeAllConnections()
-  await serving.idle()
+  await serving.calls.idle()
   await drain.close()
   await closed
 }

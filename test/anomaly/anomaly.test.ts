@@ -108,7 +108,7 @@ async function trial(world: World, n: number, scenario: Scenario, sabotage: Sabo
   const seen = await within10s(acting, () => `call ${n}: ${sabotage.failed}: the client was told nothing`)
   const where = () => `call ${n}: ${sabotage.failed}: the client saw ${seen}`
   try {
-    await until(() => headgate.serving.count === 0 && headgate.gateway.drain.count === 0, 'the call never ends')
+    await until(() => headgate.serving.calls.count === 0 && headgate.gateway.drain.count === 0, 'the call never ends')
     const rows = async () => (await callRows(world)).filter(({ id }) => !before.has(id!))
     await until(async () => (await rows()).length + (await unauthenticated(world)) - uncounted === 1, 'the call has no row, or several')
     await until(() => headgate.gateway.books.owed === 0 && headgate.gateway.books.unwritten === 0, 'the journal is not taken')
@@ -169,7 +169,7 @@ async function stream(world: World, coordinator?: Sabotage['coordinator']): Prom
     if (coordinator !== undefined && event.type === 'response.output_text.delta') break
   }
   open.leave()
-  await until(() => world.headgate.serving.count === 0, 'nobody notices that the client left')
+  await until(() => world.headgate.serving.calls.count === 0, 'nobody notices that the client left')
   // While the upstream still answers, its slot is taken.
   if (world.headgate.gateway.live.size === 1) expect(coordinator!.linesNow().accountsTaken).toBe(1)
   world.sim.open('middle')

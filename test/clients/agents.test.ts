@@ -88,7 +88,7 @@ describe.each([
     await world.sim.gate('held').reached()
     leaving.abort()
     await over
-    await until(() => world.headgate.serving.count === 0, 'nobody notices that the client left')
+    await until(() => world.headgate.serving.calls.count === 0, 'nobody notices that the client left')
     world.sim.open('held')
     await world.quiet()
     expect(await callsSince(world)).toMatchObject([{ ended: 'client_left', basis: 'drained', cost: world.sim.invoice[0]!.costNanos }])

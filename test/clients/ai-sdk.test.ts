@@ -79,7 +79,7 @@ describe.each(['responses', 'chat'] as const)('%s', speaks => {
     leaving.abort()
     await reading
     expect(types).toContain('abort')
-    await until(() => world.headgate.serving.count === 0, 'nobody notices that the client left')
+    await until(() => world.headgate.serving.calls.count === 0, 'nobody notices that the client left')
     world.sim.open('held')
     await world.quiet()
     expect(await callsSince(world)).toMatchObject([{ ended: 'client_left', basis: 'drained', cost: world.sim.invoice[0]!.costNanos }])

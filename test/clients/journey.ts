@@ -62,14 +62,14 @@ async function openClientWorld(): Promise<ClientWorld> {
     world,
     targetOf: whose => ({ url: world.url, key: keys[whose] }),
     get requests() {
-      return serving.total - before
+      return serving.calls.total - before
     },
     async reset() {
       for (const { id } of world.accounts) await world.headgate.gateway.coordinator.change(id, () => calm)
       world.sim.reset()
       world.sim.script({}, {})
       await markCalls(world)
-      before = serving.total
+      before = serving.calls.total
     },
   }
 }

@@ -119,7 +119,7 @@ function tellLeaving(Client: Client, open: () => ClientWorld): void {
     await until(() => heard.length >= 5, 'the events do not come')
     leaving.abort()
     await listening // Its own leaving is no error to it.
-    await until(() => world.headgate.serving.count === 0, 'nobody notices that the client left')
+    await until(() => world.headgate.serving.calls.count === 0, 'nobody notices that the client left')
     world.sim.open('held')
     await world.quiet()
     expect(await callsSince(world)).toMatchObject([{ ended: 'client_left', basis: 'drained', cost: world.sim.invoice[0]!.costNanos }])

@@ -17,7 +17,7 @@ async function midway(world: World, gate: string, target: Target = world): Promi
 
 async function leave(world: World, stream: OpenStream): Promise<void> {
   stream.leave()
-  await until(() => world.headgate.serving.count === 0, 'nobody notices that the client left')
+  await until(() => world.headgate.serving.calls.count === 0, 'nobody notices that the client left')
 }
 
 const drains = (world: World) => world.headgate.gateway.drain.count

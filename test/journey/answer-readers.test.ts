@@ -48,7 +48,7 @@ test('a client that reads nothing for too long is cut, and what it asked for is 
   await using stream = openStream(world)
   await stream.until('response.created')
   stream.pause()
-  await until(() => world.headgate.serving.count === 0, 'the reader is not cut')
+  await until(() => world.headgate.serving.calls.count === 0, 'the reader is not cut')
   await world.quiet()
   expect((await world.rows())[0]).toMatchObject({ ended: 'client_left', basis: 'drained', cost })
   stream.resume()

@@ -121,7 +121,7 @@ describe('the client leaves', () => {
     open.begun.catch(() => {}) // It leaves.
     await world.sim.gate('gate').reached()
     open.leave()
-    await until(() => world.headgate.serving.count === 0, 'nobody notices that the client left')
+    await until(() => world.headgate.serving.calls.count === 0, 'nobody notices that the client left')
     world.sim.open('gate')
     await expectBilled(world, { basis: 'drained', ended: 'client_left' })
   })

@@ -115,7 +115,7 @@ describe('an id of the caller’s own', () => {
     const begun = await left.until('response.created')
     left.leave()
     world.sim.open('middle')
-    await until(() => world.headgate.serving.count === 0, 'nobody notices that the client left')
+    await until(() => world.headgate.serving.calls.count === 0, 'nobody notices that the client left')
     await world.quiet()
     world.sim.script({}, {})
     expect((await send(world, follow(String(response.id)))).status).toBe(200)

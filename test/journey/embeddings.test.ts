@@ -105,7 +105,7 @@ test('a client that leaves pays what the invoice says', async () => {
   left.catch(() => {}) // It leaves.
   await world.sim.gate('gate').reached()
   leaving.abort()
-  await until(() => world.headgate.serving.count === 0, 'nobody notices that the client left')
+  await until(() => world.headgate.serving.calls.count === 0, 'nobody notices that the client left')
   world.sim.open('gate')
   await expectBilled(world, { basis: 'drained', ended: 'client_left' })
 })

@@ -125,7 +125,7 @@ test('a client that reads nothing of a finished answer is cut', async () => {
   )
   socket.pause()
   await until(async () => (await world.rows()).length === 1, 'it is not booked')
-  await until(() => world.headgate.serving.count === 0, 'it is held for ever')
+  await until(() => world.headgate.serving.calls.count === 0, 'it is held for ever')
   socket.destroy()
   await world.quiet()
 })

@@ -40,10 +40,10 @@ test('streams and those in a line are not in hand, so nobody waits for them', as
 test('a gateway that stops has answered those who waited unread', async () => {
   await using world = await openWorld({ user: { concurrency: 0 }, accounts: [{ concurrency: 0 }], settings: { callsInHandMax: 1 } })
   const calls = Array.from({ length: 40 }, () => send(world))
-  await until(() => world.headgate.serving.unread > 0, 'nobody waits unread')
+  await until(() => world.headgate.serving.calls.unread > 0, 'nobody waits unread')
   const stopped = world.headgate.stop()
   const endings = (await Promise.all(calls)).map(({ status }) => status)
   expect(endings.filter(status => ![0, 200, 503].includes(status))).toEqual([])
   await stopped
-  expect(world.headgate.serving.count).toBe(0)
+  expect(world.headgate.serving.calls.count).toBe(0)
 })

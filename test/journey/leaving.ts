@@ -20,7 +20,7 @@ export async function callAndLeave(world: World, target: Target, who: Who, row: 
   sim.gate(gate).shut()
   const leave = await (who.startsWith('sdk') ? sdk(world, target, row) : raw(world, target, who, row))
   leave()
-  await until(() => headgate.serving.count === 0, 'nobody notices that the client left')
+  await until(() => headgate.serving.calls.count === 0, 'nobody notices that the client left')
   expect(await gauge(world, 'headgate_calls_running')).toBe(0)
   // The drain's, until the upstream has ended.
   if (row.leaves !== 'after the end' && row.onClientLeft !== 'abort') expect(await gauge(world, 'headgate_account_slots_taken')).toBe(1)

@@ -216,7 +216,7 @@ describe('as a stream', () => {
     await using stream = openStream(world, { body: asked })
     await stream.until('response.in_progress')
     stream.leave()
-    await until(() => world.headgate.serving.count === 0 && world.headgate.gateway.live.size === 0, 'the connection is kept')
+    await until(() => world.headgate.serving.calls.count === 0 && world.headgate.gateway.live.size === 0, 'the connection is kept')
     expect(await made(world)).toMatchObject({ basis: 'pending' })
     world.sim.open('work')
     await expectBilled(world, balance)

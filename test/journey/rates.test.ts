@@ -191,7 +191,7 @@ test('who leaves in the moment in which the slot is theirs has spent nothing', a
   stream.begun.catch(() => {}) // It leaves.
   await entered.promise
   stream.leave()
-  await until(() => world.headgate.serving.count === 0, 'nobody notices that the client left')
+  await until(() => world.headgate.serving.calls.count === 0, 'nobody notices that the client left')
   await ok(world)
   await world.quiet()
 })
