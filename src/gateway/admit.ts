@@ -7,7 +7,7 @@ import type { PriceVersion } from '../ledger/price.ts'
 import type { Funds, HeldCall, HoldRequest } from '../ledger/steps.ts'
 import { subscriptionFunds } from '../ledger/subscription.ts'
 import { Fault } from '../lib/fault.ts'
-import { overAtOnce, type Soon, whenThere } from '../lib/soon.ts'
+import { overAtOnce, type Soon } from '../lib/soon.ts'
 import { authenticateAgain } from './authenticate.ts'
 import { beside, sureSlot } from './beside.ts'
 import type { Bound } from './bind.ts'
@@ -71,9 +71,13 @@ export async function admit(asking: Asking, client: Client, gateway: Parts): Pro
     const principal = again instanceof Promise ? await again : again
     const isAsLooked = principal === asking.principal
     const asked = isAsLooked ? asking : { ...asking, principal }
-    const holding = isAsLooked ? holdAtHand(looked, asked, gateway) : undefined
-    const atHand = holding instanceof Promise ? await holding : holding
-    const held = atHand ?? (await holdInFirst(asked, isAsLooked, looked, gateway))
+    const request = isAsLooked ? holdRequest(asking, looked, gateway) : undefined
+    const holding = request && gateway.atHand?.hold(request)
+    const isAtHand = holding instanceof Promise ? await holding : holding
+    const held =
+      request !== undefined && isAtHand
+        ? { plan: looked, request, granted: request.want }
+        : await holdInFirst(asked, isAsLooked, looked, gateway)
     taken.hold(held.request)
     return new Admitted(asked, held, taken, gateway)
   } catch (error) {
@@ -345,13 +349,6 @@ interface Held {
   readonly plan: Plan
   readonly request: HoldRequest
   readonly granted: bigint
-}
-
-/** Undefined when the books are to be asked. */
-function holdAtHand(plan: Plan, asking: Asking, gateway: Parts): Soon<Held | undefined> {
-  const request = holdRequest(asking, plan, gateway)
-  const holding = gateway.atHand?.hold(request) ?? false
-  return whenThere(holding, isHeld => (isHeld ? { plan, request, granted: request.want } : undefined))
 }
 
 async function placeHold(plan: Plan, asking: Asking, gateway: Parts): Promise<Held | { readonly refusal: Fault }> {

@@ -117,19 +117,10 @@ class BooksWithJournal implements Books {
   end(ending: CallEnd): Promise<void> {
     const paid = paidOf(ending)
     const written = paid && !ending.endsPending ? this.#parts.atHand?.settle(paid.settle, ending) : undefined
-    return written === undefined ? this.#endInBooks(ending) : this.#endAtHand(written, ending)
-  }
-
-  /** Written down at once, and in the books later. */
-  async #endAtHand(written: Promise<void>, ending: CallEnd): Promise<void> {
+    if (written === undefined) return this.#endInBooks(ending)
+    // Written down at once, and in the books later.
     this.#pending += 1
-    try {
-      await written
-    } catch (error) {
-      await this.#owe(ending, error)
-    } finally {
-      this.#forget()
-    }
+    return written.then(this.#forget, error => this.#owe(ending, error).finally(this.#forget))
   }
 
   async #endInBooks(ending: CallEnd): Promise<void> {

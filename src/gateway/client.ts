@@ -49,8 +49,8 @@ export interface Client {
   readonly address: string
   /** Whose headers and query string are the client's. */
   readonly request: Asking
-  /** Resolves when the last byte was handed to the system, or the client is gone. */
-  readonly over: Promise<void>
+  /** Resolves when the last byte was handed to the system, or the client is gone. Undefined when that is so already. */
+  readonly over: Promise<void> | undefined
   /** Aborted, with the fault `client_left`, as soon as the client is gone before it heard everything. */
   readonly left: AbortSignal
   /** The same, for who only wants to be told. */
@@ -94,8 +94,9 @@ export class HttpClient implements Client {
   readonly protocol: Protocol
   readonly address: string
   readonly request: Asking
-  readonly over: Promise<void>
   readonly #wire: Wire
+  #isOver = false
+  #over: PromiseWithResolvers<void> | undefined
   readonly #clock: Clock
   readonly #settings: ClientSettings
   readonly leaving = new Leaving()
@@ -114,12 +115,11 @@ export class HttpClient implements Client {
     this.#wire = wire
     this.#clock = clock
     this.#settings = settings
-    this.over = new Promise(resolve => {
-      wire.onOver(() => {
-        this.#closed()
-        resolve()
-      })
-    })
+    wire.onOver(() => this.#closed())
+  }
+
+  get over(): Promise<void> | undefined {
+    return this.#isOver ? undefined : (this.#over ??= Promise.withResolvers<void>()).promise
   }
 
   get left(): AbortSignal {
@@ -264,6 +264,8 @@ export class HttpClient implements Client {
     this.commentEvery(0)
     this.#stalled?.[Symbol.dispose]()
     if (this.#heard !== 'all') this.leaving.leave()
+    this.#isOver = true
+    this.#over?.resolve()
   }
 }
 

@@ -49,7 +49,8 @@ export async function handle(client: Client, path: string, gateway: Gateway): Pr
   } catch (error) {
     refuse(Fault.from(error), { client, receipt, gateway })
   }
-  await client.over
+  const { over } = client
+  if (over !== undefined) await over
 }
 
 /** The last bytes leave. */

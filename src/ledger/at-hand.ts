@@ -85,7 +85,8 @@ class HoldsAtHand<End> implements AtHand<End> {
   readonly #posting: Posting<End>
   /** All of which the books have not said that they know, the oldest first. */
   readonly #held = new Map<string, Held>()
-  #writing: Promise<boolean> | undefined
+  /** Who waits for the slips of this turn to be on file; told whether they are. */
+  #writing: ((isWritten: boolean) => void)[] | undefined
   #doWrite = true
   #saidMs = Number.NEGATIVE_INFINITY
 
@@ -200,14 +201,26 @@ class HoldsAtHand<End> implements AtHand<End> {
     return held?.isTold ? undefined : held
   }
 
-  async #onFile(callId: string): Promise<boolean> {
-    this.#writing ??= new Promise(resolve => setImmediate(() => resolve(this.#flush())))
-    // Where the file refuses, the hold never was, unless somebody looked meanwhile, so that the books have it.
-    return (await this.#writing) || !this.letGo(callId)
+  #onFile(callId: string): Promise<boolean> {
+    if (this.#writing === undefined) {
+      this.#writing = []
+      setImmediate(this.#flushAll)
+    }
+    const writing = this.#writing
+    return new Promise(resolve => {
+      // Where the file refuses, the hold never was, unless somebody looked meanwhile, so that the books have it.
+      writing.push(isWritten => resolve(isWritten || !this.letGo(callId)))
+    })
+  }
+
+  readonly #flushAll = (): void => {
+    const writing = this.#writing!
+    this.#writing = undefined
+    const isWritten = this.#flush()
+    for (const tell of writing) tell(isWritten)
   }
 
   #flush(): boolean {
-    this.#writing = undefined
     try {
       this.#parts.slips.flush()
       return true
