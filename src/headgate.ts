@@ -137,7 +137,7 @@ async function openParts(settings: Settings, log: Log, adapters: Adapters, scope
   const coordinator = adapters.wrapCoordinator?.(inFlight.coordinator) ?? inFlight.coordinator
   const directory = await openDirectory(database, seal, clock, { unknownKeyMs: settings.unknownKeyMs })
   await checkSecretKey(database, seal) // Only now: a key by which no account opens must not become that of the books.
-  const egress = openEgress(settings)
+  const egress = openEgress(settings, clock)
   scope.defer(() => egress.close())
   const reader = openCallReader()
   scope.defer(() => reader.close())

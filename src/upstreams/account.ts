@@ -26,7 +26,7 @@ export function lacks({ capabilities, proxy }: Account, facts: CallFacts, { name
   const tier = facts.serviceTier
   const speaking = spoken[name]
   if (speaking !== undefined && !capabilities[speaking.needs]) return `speaks no ${speaking.says}`
-  // A socket is opened directly: undici's tunnels are not to be had by it.
+  // A socket is opened directly: what makes tunnels is not to be had by it.
   if (name === 'websocket' && proxy !== null) return 'is behind a proxy, which no WebSocket passes'
   if (!capabilities.stateful && (facts.previousResponseId ?? facts.conversationId) !== undefined) return 'keeps no responses'
   if (facts.background && !(capabilities.background && capabilities.stateful)) return 'runs nothing in the background'

@@ -1,10 +1,10 @@
-import type { Dispatcher } from 'undici'
 import type { Clock } from '../lib/clock.ts'
 import { Deadline } from '../lib/deadline.ts'
 import type { Listed, Roster } from '../lib/roster.ts'
 import type { AnswerFacts, Protocol } from '../protocols/protocol.ts'
 import { type OnComment, type OnEvent, type SseReader, sseReader } from '../protocols/sse.ts'
 import { type Egress, EgressForbidden, type Outbound } from './egress.ts'
+import type { AnswerHandler, ExchangeControl } from './exchange-control.ts'
 import { type AttemptFault, type AttemptFaultName, type Headers, verdictOfCode, verdictOfStatus } from './verdict.ts'
 
 export interface AttemptSettings {
@@ -56,7 +56,7 @@ const refusalBytesMax = 1024 * 1024
  * One call, sent to one account, once. `beginning` never rejects. Whoever pipes the stream must see it to its end or
  * abort it: until then it occupies a connection.
  */
-export class Attempt implements Dispatcher.DispatchHandler, Listed {
+export class Attempt implements AnswerHandler, Listed {
   readonly beginning: Promise<Beginning>
   /** When it was sent, and how long until its first event or its headers, in the clock's elapsed milliseconds. */
   firstEventMs: number | undefined
@@ -73,7 +73,7 @@ export class Attempt implements Dispatcher.DispatchHandler, Listed {
   readonly #startedMs: number
   #events: Events | undefined
   #begin!: (beginning: Beginning) => void
-  #controller: Dispatcher.DispatchController | undefined
+  #control: ExchangeControl | undefined
   #timerFault: AttemptFaultName
   #status = 0
   #headers: Headers = {}
@@ -113,7 +113,7 @@ export class Attempt implements Dispatcher.DispatchHandler, Listed {
 
   /** Whether any byte may have reached the upstream. */
   get isSent(): boolean {
-    return this.#controller !== undefined
+    return this.#control !== undefined
   }
 
   /** Whether it is known how it began: by an answer or by a fault. */
@@ -124,7 +124,7 @@ export class Attempt implements Dispatcher.DispatchHandler, Listed {
   /** Ends it now. What has begun ends as `aborted`. */
   abort(why: AttemptFaultName = 'aborted'): void {
     this.#abortedWhy ??= why
-    if (this.#controller && !this.#controller.aborted) this.#controller.abort(new Error(`attempt ended: ${why}`))
+    if (this.#control && !this.#control.aborted) this.#control.abort(new Error(`attempt ended: ${why}`))
     this.#fail(why, undefined)
   }
 
@@ -149,19 +149,17 @@ export class Attempt implements Dispatcher.DispatchHandler, Listed {
     }
     if (this.#ended !== undefined) return this.#end?.(this.#ended)
     this.#deadline.extend()
-    this.#controller?.resume()
+    this.#control?.resume()
   }
 
-  // What undici calls ------------------------------------------------------------------------------------------------
+  // What an exchange calls -------------------------------------------------------------------------------------------
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller
-    if (this.#abortedWhy !== undefined || this.#hasBegun) controller.abort(new Error('attempt ended before it was sent'))
+  onRequestStart(control: ExchangeControl): void {
+    this.#control = control
+    if (this.#abortedWhy !== undefined || this.#hasBegun) control.abort(new Error('attempt ended before it was sent'))
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: Headers): void {
-    controller.rawHeaders = null // Parts of the first piece that was read, which they would keep until the end.
-    if (status < 200) return
+  onResponseStart(_: ExchangeControl, status: number, headers: Headers): void {
     this.#status = status
     this.#headers = headers
     const id = headers['x-request-id']
@@ -174,8 +172,8 @@ export class Attempt implements Dispatcher.DispatchHandler, Listed {
     if (this.#mode === 'json' || this.#mode === 'refusal') this.#waitFor('body_cut', this.#settings.betweenBytesTimeoutMs)
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#mode === 'stream') return this.#readEvents(controller, chunk)
+  onResponseData(control: ExchangeControl, chunk: Buffer): void {
+    if (this.#mode === 'stream') return this.#readEvents(control, chunk)
     if (this.#mode === 'over') return
     this.#bodyBytes += chunk.length
     if (this.#mode === 'refusal' && this.#bodyBytes > refusalBytesMax) return
@@ -195,14 +193,14 @@ export class Attempt implements Dispatcher.DispatchHandler, Listed {
     this.#settleBeginning({ kind: 'refusal', status: this.#status, headers: this.#headers, body })
   }
 
-  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+  onResponseError(_: ExchangeControl, error: Error): void {
     if (this.#mode === 'refusal' && this.#abortedWhy === undefined) return this.#refusalCut(error)
     this.#fail(this.#abortedWhy ?? faultOfError(error, this.#mode, this.isSent), error)
   }
 
   // ------------------------------------------------------------------------------------------------------------------
 
-  #readEvents(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  #readEvents(control: ExchangeControl, chunk: Buffer): void {
     if (this.#hasBegun) this.#deadline.extend()
     try {
       const { reader, onEvent, onComment } = (this.#events ??= this.#openEvents())
@@ -210,7 +208,7 @@ export class Attempt implements Dispatcher.DispatchHandler, Listed {
     } catch (error) {
       return this.#abortWith('stream_malformed', error)
     }
-    if (this.#isPaused || (this.#hasBegun && this.#sink === undefined)) controller.pause()
+    if (this.#isPaused || (this.#hasBegun && this.#sink === undefined)) control.pause()
   }
 
   #openEvents(): Events {
@@ -284,11 +282,11 @@ export class Attempt implements Dispatcher.DispatchHandler, Listed {
     this.#deadline.set(ms)
   }
 
-  /** Ends it with a fault of its own, which is told even though undici will say "aborted". */
+  /** Ends it with a fault of its own, which is told even though the exchange will say "aborted". */
   #abortWith(name: AttemptFaultName, cause: unknown, fault?: AttemptFault): void {
     this.#abortedWhy ??= name
     this.#fail(name, cause, fault)
-    if (this.#controller && !this.#controller.aborted) this.#controller.abort(new Error(`attempt ended: ${name}`))
+    if (this.#control && !this.#control.aborted) this.#control.abort(new Error(`attempt ended: ${name}`))
   }
 
   #fail(name: AttemptFaultName, cause: unknown, fault: AttemptFault = { name, status: this.#status || null }): void {

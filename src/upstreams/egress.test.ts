@@ -24,7 +24,7 @@ test.for([
   ['unique local IPv6', 'https://[fd00::1]'],
   ['unspecified', 'https://0.0.0.0'],
 ])('%s is not reached unless the account allows it', async ([, origin]) => {
-  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }))
+  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }, systemClock))
   const beginning = await attempt({ ...get(origin!), route: guarded }, egress)
   expect(beginning).toMatchObject({ kind: 'fault', fault: { name: 'egress_forbidden' } })
 })
@@ -36,7 +36,7 @@ test('a name that resolves to a private address is not reached, and nothing is c
     socket.destroy()
   })
   await once(trap.listen(0, '127.0.0.1'), 'listening')
-  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }))
+  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }, systemClock))
   const beginning = await attempt({ ...get(`https://localhost:${portOf(trap)}`), route: guarded }, egress)
   expect(beginning).toMatchObject({ kind: 'fault', fault: { name: 'egress_forbidden' } })
   expect(String((beginning as { cause?: Error }).cause?.message)).toMatch(/localhost resolves to .* not a public address/)
@@ -51,7 +51,7 @@ test('a WebSocket is opened under the same checks', async () => {
     socket.destroy()
   })
   await once(trap.listen(0, '127.0.0.1'), 'listening')
-  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }))
+  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }, systemClock))
   const target = (origin: string, route: Route) => ({ origin, path: '/v1/responses', headers: {}, route, messageBytesMax: 1000 })
   for (const origin of ['https://127.0.0.1', 'http://example.com']) expect(() => egress.openSocket(target(origin, guarded))).toThrow()
   expect(() => egress.openSocket(target('https://example.com', { ...open, proxy: 'http://127.0.0.1:1' }))).toThrow('proxy')
@@ -65,7 +65,7 @@ test('a WebSocket is opened under the same checks', async () => {
 test('the account that allows it reaches a private address', async () => {
   const server = createServer((_, response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{"object":"list"}'))
   await once(server.listen(0, '127.0.0.1'), 'listening')
-  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }))
+  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }, systemClock))
   expect(await attempt({ ...get(`http://localhost:${portOf(server)}`), route: open }, egress)).toMatchObject({ kind: 'json', status: 200 })
   server.closeAllConnections()
   server.close()
@@ -78,7 +78,7 @@ test('a redirect is not followed', async () => {
     response.writeHead(307, { location: '/elsewhere' }).end()
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
-  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }))
+  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }, systemClock))
   const beginning = await attempt({ ...get(`http://127.0.0.1:${portOf(server)}`), route: open }, egress)
   expect(beginning).toMatchObject({ kind: 'fault', fault: { name: 'redirect', status: 307 } })
   expect(paths).toEqual(['/v1/models'])
@@ -93,7 +93,7 @@ test('a proxy at a private address is not used unless the account allows it', as
     socket.destroy()
   })
   await once(trap.listen(0, '127.0.0.1'), 'listening')
-  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }))
+  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }, systemClock))
   for (const host of ['127.0.0.1', 'localhost']) {
     const route = { proxy: `http://${host}:${portOf(trap)}`, allowPrivateAddress: false }
     const beginning = await attempt({ ...get('https://upstream.example'), route }, egress)
@@ -117,7 +117,7 @@ test('an account with a proxy goes through it', async () => {
     tunnel.on('error', () => socket.destroy())
   })
   await once(proxy.listen(0, '127.0.0.1'), 'listening')
-  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }))
+  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }, systemClock))
   const route = { proxy: `http://127.0.0.1:${portOf(proxy)}`, allowPrivateAddress: true }
   expect(await attempt({ ...get('http://upstream.example:8080'), route }, egress)).toMatchObject({ kind: 'json', status: 200 })
   expect(targets).toEqual(['upstream.example:8080'])
@@ -131,7 +131,7 @@ test('what a plain connection brings is as it was sent, and keeps no more in mem
   const sent = Buffer.from(Array.from({ length: 1_000_000 }, (_, at) => at % 251))
   const server = createServer((_, response) => response.writeHead(200).end(sent))
   await once(server.listen(0, '127.0.0.1'), 'listening')
-  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }))
+  await using egress = disposable(openEgress({ connectTimeoutMs: 1000 }, systemClock))
   const pieces: Buffer[] = []
   await new Promise<void>((resolve, reject) => {
     egress.send(

@@ -1,12 +1,11 @@
 import { lookup } from 'node:dns'
 import { isIP, type LookupFunction, type Socket } from 'node:net'
-import { Readable } from 'node:stream'
-import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici'
+import { buildConnector, type Dispatcher, Pool } from 'undici'
 import { WebSocket } from 'ws'
 import { isPublicAddress } from '../lib/address.ts'
-import { joined } from '../lib/bytes.ts'
-import { byteLengthOf } from '../protocols/splice.ts'
-import { Pieces } from './pieces.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { AnswerHandler } from './exchange-control.ts'
+import { type Connecting, Connections, type Opener } from './http1/connections.ts'
 
 /** Which way out a request may take. */
 export interface Route {
@@ -35,11 +34,11 @@ export class EgressForbidden extends Error {
 
 /**
  * The one way out. Every address that a name resolves to is checked, and the connection goes to those addresses and no
- * others, so that a name cannot change its mind in between. Redirects are not followed: `dispatch` does not know them.
+ * others, so that a name cannot change its mind in between. Redirects are not followed.
  */
 export interface Egress {
   /** Throws EgressForbidden at once where the origin says enough; what a name resolves to is told to the handler. */
-  send(outbound: Outbound, handler: Dispatcher.DispatchHandler): void
+  send(outbound: Outbound, handler: AnswerHandler): void
   /** Begins to open a WebSocket, under the same checks; what becomes of it is told by its events. Throws for a route by a proxy. */
   openSocket(target: SocketTarget): WebSocket
   close(): Promise<void>
@@ -51,44 +50,43 @@ export interface SocketTarget extends Pick<Outbound, 'origin' | 'path' | 'header
   readonly messageBytesMax: number
 }
 
-/** Below this, slices are joined: one write is cheaper than several. */
-const joinBytesMax = 256 * 1024
+/** What egress is opened with. */
+export interface EgressSettings {
+  readonly connectTimeoutMs: number
+}
 
-export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: number }): Egress {
-  const agents = new Map<string, Dispatcher>()
+export function openEgress({ connectTimeoutMs }: EgressSettings, clock: Clock): Egress {
+  /** By whether private addresses are allowed, and by the proxy: connectors are kept, because they know the sessions of TLS. */
+  const exits = { open: new Map<string | null, Exit>(), guarded: new Map<string | null, Exit>() }
+  let isClosed = false
 
-  function agentFor(route: Route): Dispatcher {
-    const name = `${route.allowPrivateAddress} ${route.proxy ?? ''}`
-    let agent = agents.get(name)
-    if (agent === undefined) {
-      agent = newAgent(route, connectTimeoutMs)
-      agents.set(name, agent)
+  function exitFor(route: Route): Exit {
+    const byProxy = route.allowPrivateAddress ? exits.open : exits.guarded
+    let exit = byProxy.get(route.proxy)
+    if (exit === undefined) {
+      if (!route.allowPrivateAddress && route.proxy !== null) requirePublic(route.proxy)
+      exit = newExit(route, connectTimeoutMs)
+      byProxy.set(route.proxy, exit)
     }
-    return agent
+    return exit
+  }
+
+  function connectionsTo(origin: string, route: Route): Connections {
+    const { byOrigin, openerTo } = exitFor(route)
+    let connections = byOrigin.get(origin)
+    if (connections === undefined) {
+      if (!route.allowPrivateAddress) requirePublic(origin, 'https:')
+      const target = targetOf(origin)
+      connections = new Connections({ host: target.host, open: openerTo(target), clock, onEmpty: () => byOrigin.delete(origin) })
+      if (isClosed) connections.close()
+      byOrigin.set(origin, connections)
+    }
+    return connections
   }
 
   return {
-    send({ origin, path, method, headers, body, route }, handler) {
-      if (!route.allowPrivateAddress) {
-        requirePublic(origin, 'https:')
-        if (route.proxy !== null) requirePublic(route.proxy)
-      }
-      const bytes = byteLengthOf(body)
-      const isJoined = bytes <= joinBytesMax
-      agentFor(route).dispatch(
-        {
-          origin,
-          path,
-          method,
-          // Of a buffer undici says the length itself.
-          headers: isJoined ? headers : { ...headers, 'content-length': String(bytes) },
-          body: body.length === 0 ? null : isJoined ? joined(body, bytes) : inPieces(body),
-          // Attempts keep their own time, to the millisecond.
-          headersTimeout: 0,
-          bodyTimeout: 0,
-        },
-        handler,
-      )
+    send(outbound, handler) {
+      connectionsTo(outbound.origin, outbound.route).send(outbound, handler)
     },
     openSocket({ origin, path, headers, route, messageBytesMax }) {
       if (route.proxy !== null) throw new EgressForbidden('a WebSocket does not go through a proxy')
@@ -104,53 +102,107 @@ export function openEgress({ connectTimeoutMs }: { readonly connectTimeoutMs: nu
       })
     },
     async close() {
-      await Promise.all([...agents.values()].map(agent => agent.destroy()))
+      isClosed = true
+      for (const exit of [...exits.open.values(), ...exits.guarded.values()]) {
+        for (const connections of [...exit.byOrigin.values()]) connections.close()
+        await exit.tunnels?.destroy()
+      }
     },
   }
 }
 
-function newAgent({ proxy, allowPrivateAddress }: Route, connectTimeoutMs: number): Dispatcher {
-  const checked = allowPrivateAddress ? {} : { lookup: publicLookup }
-  const connect = newConnector({ timeout: connectTimeoutMs, allowH2: false, ...checked })
-  const tls = { timeout: connectTimeoutMs, ...checked }
-  // Always through a tunnel: the proxy has no business with what is said.
-  if (proxy !== null) return new ProxyAgent({ uri: proxy, proxyTunnel: true, requestTls: { timeout: connectTimeoutMs }, proxyTls: tls })
-  return new Agent({ connect, pipelining: 1 })
+/** One route, and the connections that go by it. */
+interface Exit {
+  readonly byOrigin: Map<string, Connections>
+  openerTo(target: Target): Opener
+  /** What asks the proxy for tunnels. */
+  readonly tunnels?: Pool
+}
+
+/** Where a connection goes, as connectors want it said. */
+interface Target {
+  readonly protocol: string
+  readonly host: string
+  readonly hostname: string
+  /** Empty for the one that is usual. */
+  readonly port: string
+}
+
+function targetOf(origin: string): Target {
+  const { protocol, host, hostname, port } = new URL(origin)
+  return { protocol, host, hostname: bare(hostname), port }
+}
+
+function newExit({ proxy, allowPrivateAddress }: Route, connectTimeoutMs: number): Exit {
+  const options = { timeout: connectTimeoutMs, allowH2: false, ...(allowPrivateAddress ? {} : { lookup: publicLookup }) }
+  if (proxy !== null) return newTunnels(new URL(proxy), options)
+  const secure = buildConnector(options)
+  const plain = newPlain(options)
+  const byOrigin = new Map<string, Connections>()
+  return { byOrigin, openerTo: target => (target.protocol === 'https:' ? to => open(secure, target, to) : to => plain(target, to)) }
+}
+
+/** The bytes of TLS come a record at a time, in memory of their own. */
+function open(connector: buildConnector.connector, target: buildConnector.Options, to: Connecting): void {
+  connector(target, (error, socket) => (error ? to.failed(error) : to.opened(socket!, false)))
 }
 
 /** Of an upstream's bytes, at once. The rest of so much is held while a client does not read. */
 const readBytesMax = 12 * 1024
-/** When so much waits to be taken, nothing more is read. */
-const waitingBytesMax = 4 * 1024
+
+/** A plain connection is read into one buffer for all, and what came is copied from there (`Pieces`). */
+function newPlain(options: buildConnector.BuildOptions): (target: Target, to: Connecting) => void {
+  const shared = Buffer.allocUnsafeSlow(readBytesMax)
+  return (target, to) => {
+    // Windows fills buffers that it was given before; elsewhere one is asked for, filled and taken at one stroke.
+    const buffer = process.platform === 'win32' ? Buffer.allocUnsafeSlow(readBytesMax) : shared
+    const callback = (bytes: number) => {
+      to.take(buffer, bytes)
+      return true
+    }
+    const plain = { ...options, onread: { buffer, callback } }
+    buildConnector(plain)(target, (error, socket) => (error ? to.failed(error) : to.opened(socket!, true)))
+  }
+}
 
 /**
- * A plain connection is read into one buffer for all, and what came is copied from there (`Pieces`). The bytes of TLS come a record at a
- * time, in memory of their own.
+ * Always through a tunnel: the proxy has no business with what is said. It resolves the upstream's name, so that only its own is looked up
+ * here.
  */
-function newConnector(options: buildConnector.BuildOptions): buildConnector.connector {
-  const secure = buildConnector(options)
-  const pieces = new Pieces()
-  const shared = Buffer.allocUnsafeSlow(readBytesMax)
-  return (target, connected) => {
-    if (target.protocol === 'https:') return secure(target, connected)
-    let socket: Socket | null
-    const onread = {
-      // Windows fills buffers that it was given before; elsewhere one is asked for, filled and taken at one stroke.
-      buffer: process.platform === 'win32' ? Buffer.allocUnsafeSlow(readBytesMax) : shared,
-      callback: (bytes: number, buffer: Uint8Array) => socket!.push(pieces.copyOf(buffer.subarray(0, bytes))),
+function newTunnels(proxy: URL, options: buildConnector.BuildOptions & { timeout: number }): Exit {
+  const connector = buildConnector(options)
+  const toProxy: buildConnector.connector = (target, connected) =>
+    // Of the upstream's name, which stands in the request, the proxy has no certificate.
+    connector({ ...target, servername: proxy.hostname }, connected)
+  const tunnels = new Pool(proxy.origin, { connect: toProxy, allowH2: false })
+  const secure = buildConnector({ timeout: options.timeout, allowH2: false })
+  const openerTo =
+    (target: Target): Opener =>
+    to => {
+      const path = target.port === '' ? `${target.host}:${target.protocol === 'https:' ? 443 : 80}` : target.host
+      const headers = { host: target.host, 'proxy-connection': 'keep-alive', ...authorizationOf(proxy) }
+      const made = ({ statusCode, socket }: Dispatcher.ConnectData) => {
+        const tunnel = socket as Socket
+        if (statusCode === 200)
+          return target.protocol === 'https:' ? open(secure, { ...target, httpSocket: tunnel }, to) : to.opened(tunnel, false)
+        tunnel.on('error', () => {}).destroy() // Nothing is wanted of it.
+        to.failed(new Error(`the proxy answered ${statusCode} when it was asked for a tunnel`))
+      }
+      tunnels.connect({ path, headers }).then(made).catch(to.failed)
     }
-    const plain = { ...options, highWaterMark: waitingBytesMax, onread }
-    buildConnector(plain)(target, (...made) => {
-      socket = made[1]
-      connected(...made)
-    })
-  }
+  return { byOrigin: new Map(), openerTo, tunnels }
+}
+
+function authorizationOf({ username, password }: URL): { readonly 'proxy-authorization'?: string } {
+  if (username === '') return {}
+  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  return { 'proxy-authorization': `Basic ${Buffer.from(credentials).toString('base64')}` }
 }
 
 /** An address in the origin needs no look-up, so the look-up's check would not see it. */
 function requirePublic(origin: string, only?: 'https:'): void {
   const { protocol, hostname } = new URL(origin)
-  const host = hostname.replace(/^\[|\]$/g, '')
+  const host = bare(hostname)
   if (only !== undefined && protocol !== only) throw new EgressForbidden(`${origin} is not https`)
   if (isIP(host) !== 0 && !isPublicAddress(host)) throw new EgressForbidden(`${host} is not a public address`)
 }
@@ -165,15 +217,7 @@ const publicLookup: LookupFunction = (hostname, options, callback) => {
   })
 }
 
-function inPieces(body: readonly Buffer[]): Readable {
-  return Readable.from(lettingGo([...body]), { objectMode: false })
-}
-
-const pieceBytes = 1024 * 1024
-
-/** A large body is not held on to once it was sent: undici keeps what it is given until the answer is over. */
-function* lettingGo(body: Buffer[]): Iterable<Buffer> {
-  for (let slice = body.shift(); slice !== undefined; slice = body.shift()) {
-    for (let at = 0; at < slice.length; at += pieceBytes) yield slice.subarray(at, at + pieceBytes)
-  }
+/** An IPv6 address without its brackets. */
+function bare(hostname: string): string {
+  return hostname.replace(/^\[|\]$/g, '')
 }

@@ -13,16 +13,17 @@ export class Pieces {
   #shared = Buffer.alloc(0)
   #at = 0
 
-  copyOf(read: Uint8Array): Buffer {
-    const { length } = read
-    if (length > sharingBytesMax) return exactly(read)
+  /** Of the bytes between two places. */
+  copyOf(read: Buffer, from: number, to: number): Buffer {
+    const length = to - from
+    if (length > sharingBytesMax) return exactly(read.subarray(from, to))
     if (this.#at + length > this.#shared.length) {
       this.#shared = Buffer.allocUnsafeSlow(sharedBytes)
       this.#at = 0
     }
     const piece = this.#shared.subarray(this.#at, this.#at + length)
     this.#at += length
-    piece.set(read)
+    read.copy(piece, 0, from, to)
     return piece
   }
 }

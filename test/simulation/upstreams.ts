@@ -1,5 +1,5 @@
-import type { Dispatcher } from 'undici'
 import type { Egress, Outbound } from '../../src/upstreams/egress.ts'
+import type { AnswerHandler, ExchangeControl } from '../../src/upstreams/exchange-control.ts'
 import { between } from '../chance.ts'
 import type { Phase, Upstream } from './cast.ts'
 import type { VirtualClock } from './clock.ts'
@@ -70,10 +70,10 @@ function askedOf({ body }: Outbound): AskedUpstream {
   return JSON.parse(Buffer.concat(body).toString())
 }
 
-/** Request and answer, as undici would tell the handler of them. */
-class Exchange implements Dispatcher.DispatchController {
+/** Request and answer, as a connection would tell the handler of them. */
+class Exchange implements ExchangeControl {
   readonly #sent: Sent
-  readonly #handler: Dispatcher.DispatchHandler
+  readonly #handler: AnswerHandler
   readonly #parts: UpstreamParts
   #acts: readonly Act[] = []
   #next = 0
@@ -83,7 +83,7 @@ class Exchange implements Dispatcher.DispatchController {
   paused = false
   reason: Error | null = null
 
-  constructor(sent: Sent, handler: Dispatcher.DispatchHandler, parts: UpstreamParts) {
+  constructor(sent: Sent, handler: AnswerHandler, parts: UpstreamParts) {
     this.#sent = sent
     this.#handler = handler
     this.#parts = parts
@@ -95,7 +95,7 @@ class Exchange implements Dispatcher.DispatchController {
     if (acts[0]?.does.kind === 'error' && this.#sent.phase.mood === 'dead') return this.#plan()
     // Connections are mostly there already, and now and then one has to be made.
     clock.after(chance() < 0.85 ? 0 : between(chance, 5, 2_000), () => {
-      this.#handler.onRequestStart?.(this, undefined)
+      this.#handler.onRequestStart(this)
       if (this.aborted) return
       this.#sent.isOpen = true
       onArrived(this.#sent)
@@ -109,7 +109,7 @@ class Exchange implements Dispatcher.DispatchController {
     this.reason = reason
     this.#over()
     this.#parts.say(`${this.#name} is aborted: ${reason.message}`)
-    this.#parts.clock.after(0, () => this.#handler.onResponseError?.(this, reason))
+    this.#parts.clock.after(0, () => this.#handler.onResponseError(this, reason))
   }
 
   pause(): void {
@@ -158,18 +158,18 @@ class Exchange implements Dispatcher.DispatchController {
     switch (does.kind) {
       case 'head':
         say(`${this.#name} says ${does.status}`)
-        return this.#handler.onResponseStart?.(this, does.status, { ...does.headers })
+        return this.#handler.onResponseStart(this, does.status, { ...does.headers })
       case 'bytes':
         this.#sent.said.push(does.bytes)
-        return this.#handler.onResponseData?.(this, does.bytes)
+        return this.#handler.onResponseData(this, does.bytes)
       case 'end':
         this.#over()
         say(`${this.#name} has said all`)
-        return this.#handler.onResponseEnd?.(this, {})
+        return this.#handler.onResponseEnd(this)
       case 'error':
         this.#over()
         say(`${this.#name} breaks off: ${does.error.message}`)
-        return this.#handler.onResponseError?.(this, does.error)
+        return this.#handler.onResponseError(this, does.error)
     }
   }
 }

@@ -1,4 +1,3 @@
-import type { Dispatcher } from 'undici'
 import { readConfig } from '../../src/config.ts'
 import { inMemory } from '../../src/coordination/memory.ts'
 import { AtOnce } from '../../src/gateway/at-once.ts'
@@ -18,6 +17,7 @@ import { chat } from '../../src/protocols/openai-chat.ts'
 import { responses } from '../../src/protocols/openai-responses.ts'
 import { openCallReader } from '../../src/protocols/read-in-worker.ts'
 import type { Egress } from '../../src/upstreams/egress.ts'
+import type { ExchangeControl } from '../../src/upstreams/exchange-control.ts'
 import { SimulatedBooks } from '../simulation/books.ts'
 import { castFrom } from '../simulation/cast.ts'
 import { VirtualClock } from '../simulation/clock.ts'
@@ -105,29 +105,33 @@ function upstreamOf(chunks: readonly Buffer[], clock: VirtualClock): Egress {
   return {
     send(_, handler) {
       const left = [...chunks]
-      const controller: Dispatcher.DispatchController = {
-        aborted: false,
-        paused: false,
-        reason: null,
-        abort(reason) {
-          Object.assign(controller, { aborted: true, reason })
-          clock.after(0, () => handler.onResponseError?.(controller, reason))
+      let isAborted = false
+      let isPaused = false
+      const control: ExchangeControl = {
+        get aborted() {
+          return isAborted
         },
-        pause: () => void Object.assign(controller, { paused: true }),
-        resume: () => {
-          if (controller.paused) clock.after(0, next)
-          Object.assign(controller, { paused: false })
+        abort(reason) {
+          isAborted = true
+          clock.after(0, () => handler.onResponseError(control, reason))
+        },
+        pause() {
+          isPaused = true
+        },
+        resume() {
+          if (isPaused) clock.after(0, next)
+          isPaused = false
         },
       }
       const next = () => {
-        if (controller.aborted || controller.paused) return
+        if (isAborted || isPaused) return
         const chunk = left.shift()
-        if (chunk === undefined) return handler.onResponseEnd?.(controller, {})
-        handler.onResponseData?.(controller, chunk)
+        if (chunk === undefined) return handler.onResponseEnd(control)
+        handler.onResponseData(control, chunk)
         clock.after(0, next)
       }
-      handler.onRequestStart?.(controller, undefined)
-      handler.onResponseStart?.(controller, 200, { 'content-type': 'text/event-stream' })
+      handler.onRequestStart(control)
+      handler.onResponseStart(control, 200, { 'content-type': 'text/event-stream' })
       clock.after(0, next)
     },
     openSocket() {

@@ -1,5 +1,5 @@
-import type { Dispatcher } from 'undici'
 import { eventOf, refusalIn, responseIdIn, type ServerMessage } from '../../protocols/openai-websocket.ts'
+import type { AnswerHandler, ExchangeControl } from '../../upstreams/exchange-control.ts'
 
 /** What an exchange asks of the socket that it runs on. */
 export interface Wire {
@@ -19,7 +19,7 @@ export interface Wire {
  * One response on an upstream's WebSocket, told to whoever reads it as the answer to an HTTP call would be: so an attempt, and all
  * that follows it, does not know the difference. What comes before somebody reads it waits, and the socket with it.
  */
-export class Exchange implements Dispatcher.DispatchController {
+export class Exchange implements ExchangeControl {
   readonly lane: string
   /** Resolves when the upstream has no more to say of it. */
   readonly over: Promise<void>
@@ -31,7 +31,7 @@ export class Exchange implements Dispatcher.DispatchController {
   readonly #waiting: ServerMessage[] = []
   /** Of the response before it in this lane, of which a last word may still come. */
   readonly #lastId: string | undefined
-  #handler: Dispatcher.DispatchHandler | undefined
+  #handler: AnswerHandler | undefined
   #hasBegun = false
   #isOver = false
   #broken: Error | undefined
@@ -51,11 +51,11 @@ export class Exchange implements Dispatcher.DispatchController {
   }
 
   /** Somebody reads it from now on, and hears at once what came before. */
-  readBy(handler: Dispatcher.DispatchHandler): void {
+  readBy(handler: AnswerHandler): void {
     this.#handler = handler
-    handler.onRequestStart?.(this, {})
+    handler.onRequestStart(this)
     for (let message = this.#waiting.shift(); message !== undefined && !this.aborted; message = this.#waiting.shift()) this.#tell(message)
-    if (this.#broken !== undefined && !this.aborted) handler.onResponseError?.(this, this.#broken)
+    if (this.#broken !== undefined && !this.aborted) handler.onResponseError(this, this.#broken)
     this.resume()
   }
 
@@ -74,9 +74,9 @@ export class Exchange implements Dispatcher.DispatchController {
 
   /** The upstream would not have it, or refused the whole socket. */
   refuse({ status, headers, body }: ReturnType<typeof refusalIn>): void {
-    this.#handler?.onResponseStart?.(this, status, { ...this.#wire.headers, ...headers })
-    this.#handler?.onResponseData?.(this, body)
-    this.#handler?.onResponseEnd?.(this, {})
+    this.#handler?.onResponseStart(this, status, { ...this.#wire.headers, ...headers })
+    this.#handler?.onResponseData(this, body)
+    this.#handler?.onResponseEnd(this)
     this.#over()
   }
 
@@ -85,7 +85,7 @@ export class Exchange implements Dispatcher.DispatchController {
     if (this.#isOver) return
     this.#over()
     this.#broken = error
-    if (!this.aborted) this.#handler?.onResponseError?.(this, error)
+    if (!this.aborted) this.#handler?.onResponseError(this, error)
   }
 
   // What an attempt calls ---------------------------------------------------------------------------------------------
@@ -123,10 +123,10 @@ export class Exchange implements Dispatcher.DispatchController {
     if (!this.#hasBegun) {
       if (message.type === 'error') return this.refuse(refusalIn(message.bytes))
       this.#hasBegun = true
-      this.#handler?.onResponseStart?.(this, 200, { ...this.#wire.headers, 'content-type': 'text/event-stream' })
+      this.#handler?.onResponseStart(this, 200, { ...this.#wire.headers, 'content-type': 'text/event-stream' })
     }
-    this.#handler?.onResponseData?.(this, eventOf(message))
-    if (isTerminal(message)) this.#handler?.onResponseEnd?.(this, {})
+    this.#handler?.onResponseData(this, eventOf(message))
+    if (isTerminal(message)) this.#handler?.onResponseEnd(this)
   }
 
   #over(): void {

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
-import type { Dispatcher } from 'undici'
 import type { WebSocket } from 'ws'
 import { readServerMessage, type ServerMessage } from '../../protocols/openai-websocket.ts'
 import type { Outbound } from '../../upstreams/egress.ts'
+import type { AnswerHandler } from '../../upstreams/exchange-control.ts'
 import type { Gateway } from '../gateway.ts'
 import { Exchange, type Wire } from './exchange.ts'
 
@@ -29,7 +29,7 @@ export class Upstream implements Wire {
   readonly #log: Gateway['log']
   readonly #exchanges = new Map<string, Exchange>()
   /** Creates that wait for the socket to open, and who is to be told what becomes of them. */
-  readonly #unsent = new Map<Exchange, Dispatcher.DispatchHandler>()
+  readonly #unsent = new Map<Exchange, AnswerHandler>()
   /** The last response of each lane. */
   readonly #lastIds = new Map<string, string>()
   readonly #silent = new Set<Exchange>()
@@ -51,7 +51,7 @@ export class Upstream implements Wire {
   }
 
   /** Sends a create; what becomes of it is told to `handler`. */
-  send(lane: string, body: readonly Buffer[], handler: Dispatcher.DispatchHandler): Exchange {
+  send(lane: string, body: readonly Buffer[], handler: AnswerHandler): Exchange {
     const exchange = this.#newExchange(lane)
     if (this.#isClosed) {
       queueMicrotask(() => breakUnsent(exchange, handler, new Error('the WebSocket is closed')))
@@ -177,9 +177,9 @@ export class Upstream implements Wire {
 }
 
 /** It never reached the upstream. */
-function breakUnsent(exchange: Exchange, handler: Dispatcher.DispatchHandler, error: Error): void {
+function breakUnsent(exchange: Exchange, handler: AnswerHandler, error: Error): void {
   exchange.break(error)
-  handler.onResponseError?.(exchange, error)
+  handler.onResponseError(exchange, error)
 }
 
 function isOfAccount(status: number): boolean {
