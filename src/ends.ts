@@ -2,11 +2,11 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Settings } from './config/settings.ts'
 import type { Engine } from './engines.ts'
-import { type Books, type BooksParts, type CallEnd, endsAtHand, openBooks } from './gateway/books.ts'
+import { type Books, type BooksParts, type CallEnd, openBooks } from './gateway/books.ts'
+import { endInLine, endsAtHand } from './gateway/end-line.ts'
 import { type AtHand, openAtHand } from './ledger/at-hand.ts'
 import { openDaybook, readDaybook } from './ledger/daybook.ts'
 import { type Owed, openOwed } from './ledger/owed.ts'
-import { fromPlainText } from './ledger/plain.ts'
 import { openPurses, type Purses } from './ledger/purses.ts'
 import type { Log } from './lib/log.ts'
 import type { Database } from './storage/database.ts'
@@ -58,6 +58,6 @@ async function takeUp(file: string, journal: Owed<CallEnd>, log: Log): Promise<v
   const { lines, damaged } = readDaybook(file)
   if (damaged > 0) log.error({ file: `${file}.damaged`, lines: damaged }, 'lines of the daybook are not what was written; the file is kept')
   if (lines.length === 0) return
-  await Promise.all(lines.map(line => journal.add(fromPlainText(line) as CallEnd)))
+  await Promise.all(lines.map(line => journal.add(endInLine(line))))
   rmSync(file)
 }

@@ -2,8 +2,6 @@ import { ownerSteps } from '../directory/owners.ts'
 import type { AtHand } from '../ledger/at-hand.ts'
 import { formatUsd } from '../ledger/money.ts'
 import type { Owed } from '../ledger/owed.ts'
-import { plainAmount } from '../ledger/plain.ts'
-import type { Ends } from '../ledger/posting.ts'
 import type { Purses } from '../ledger/purses.ts'
 import { anotherWay, shortSettleSteps } from '../ledger/short-way.ts'
 import {
@@ -315,29 +313,6 @@ async function commitShort({ database, atHand, purses }: BooksParts, end: CallEn
   )
   if (committed.done) purses.gave(settle.funds.walletId, row.held - settle.cost, looks)
   return committed
-}
-
-/** How a call that ends at hand is written down, and what the books are told of it. */
-export const endsAtHand: Omit<Ends<CallEnd>, 'refused'> = {
-  stepsBeside: ends => [
-    ...ends.flatMap(end => [...paidCallSteps(end.row!, end.attempts), ...stepsBeside(end)]),
-    ...accountDaySteps(ends.map(({ row }) => row!)),
-  ],
-  jsonOf: jsonOfPaid,
-}
-
-/** As `plainText` would write it: there are no other amounts in the end of a call that is paid by a wallet. */
-function jsonOfPaid({ callId, funds, call, charge, row, attempts, owners }: CallEnd): string {
-  const { leaseId, userId, keyId, groupId, model, path, address, stream, beganAtMs } = call
-  return JSON.stringify({
-    callId,
-    funds,
-    call: { leaseId, userId, keyId, groupId, model, path, address, stream, beganAtMs },
-    charge: { ...charge, cost: plainAmount(charge!.cost) },
-    row: { ...row, held: plainAmount(row!.held), cost: plainAmount(row!.cost) },
-    attempts,
-    owners,
-  })
 }
 
 function stepsBeside({ callId, owners = [], pending, endsPending }: CallEnd): readonly Step[] {

@@ -7,7 +7,7 @@ import { migrate } from '../storage/migrate.ts'
 import { migrations } from '../storage/migrations/list.ts'
 import { openSqlite } from '../storage/sqlite.ts'
 import { type AtHand, openAtHand, takeUp } from './at-hand.ts'
-import { heldCall, manualClock, settledRowStep, userSteps } from './books.fixture.ts'
+import { heldCall, manualClock, rowEnds, settledRowStep, userSteps } from './books.fixture.ts'
 import { type Daybook, type Line, openDaybook, readDaybook } from './daybook.ts'
 import { type Ledger, openLedger } from './ledger.ts'
 import { openPurses, type Purses } from './purses.ts'
@@ -66,7 +66,7 @@ test('a hold at hand is on file, and in the books as soon as somebody looks', as
 test('with its settle it comes to the books at one stroke, later, and they say what they would have said', async () => {
   await atHand.hold(request('a'))
   await settleAtHand('a', 15n)
-  expect([asked, readDaybook(dayFile()).lines]).toEqual([[], ['["a","15"]']])
+  expect([asked, rowsInDaybook()]).toEqual([[], [['a', '15']]])
   await atHand.post()
   expect(asked).toEqual(['commit update wallets set balance'])
   const whole = await everything()
@@ -196,7 +196,7 @@ test('should the process die, each call has its slip or its line', async () => {
   expect(ended.length > 0 || held.includes('a'), `${held}; ${ended}`).toBe(true)
   await settling
   await atHand.hold({ ...request('c'), want: 1n })
-  expect([readSlips(file).map(({ callId }) => callId), readDaybook(dayFile()).lines]).toEqual([['b', 'c'], ['["a","1"]']])
+  expect([readSlips(file).map(({ callId }) => callId), rowsInDaybook()]).toEqual([['b', 'c'], [['a', '1']]])
 })
 
 test('while the books are away nothing more is lent, and what was is settled when they are back', async () => {
@@ -208,7 +208,7 @@ test('while the books are away nothing more is lent, and what was is settled whe
   expect(await atHand.hold({ ...request('c'), want: 1n })).toBe(false)
   await expect(ledger.free('w')).rejects.toThrow(DatabaseAway)
   expect(readSlips(file).map(({ callId }) => callId)).toEqual(['b'])
-  expect(readDaybook(dayFile()).lines).toEqual(['["a","5"]'])
+  expect(rowsInDaybook()).toEqual([['a', '5']])
   away = false
   expect(await ledger.free('w')).toEqual({ balance: 95n, held: 65n })
   expect((await everything()).calls).toMatchObject([{ id: 'a', cost: 5n }])
@@ -270,11 +270,7 @@ function begin(): void {
   const say = (_: object, text: string) => void said.push(text)
   atHand = openAtHand({
     ...{ books: watched(books), slips, daybook, purses, clock, settleWithinMs: 250, log: { warn: say, error: say } as never },
-    ends: {
-      stepsBeside: rows => rows,
-      jsonOf: ({ values }) => JSON.stringify(values.map(String)),
-      refused: async (row, cause) => void refused.push([row, cause]),
-    },
+    ends: { ...rowEnds, refused: async (row, cause) => void refused.push([row, cause]) },
   })
   ledger = openLedger(atHand.database, clock, { spending: atHand.spending })
 }
@@ -317,6 +313,10 @@ function settleAtHand(callId: string, cost: bigint): Promise<void> {
 }
 
 const rowOf = settledRowStep
+
+function rowsInDaybook(): unknown[] {
+  return readDaybook(dayFile()).lines.map(line => JSON.parse(line)[1])
+}
 
 function dayFile(): string {
   return join(folder, 'calls.daybook')

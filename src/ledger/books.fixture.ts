@@ -2,10 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Clock } from '../lib/clock.ts'
-import { type Database, type Step, statement } from '../storage/database.ts'
+import { type Database, inOrderOfStatement, type Step, statement } from '../storage/database.ts'
 import { migrate } from '../storage/migrate.ts'
 import { migrations } from '../storage/migrations/list.ts'
 import { openWalletStep } from './entries.ts'
+import { paidFields, paidIn } from './paid.ts'
+import type { Ends } from './posting.ts'
+import { wholeSettlesSteps } from './short-way.ts'
 import type { HeldCall } from './steps.ts'
 import type { SubscriptionTerms } from './subscription.ts'
 
@@ -69,6 +72,22 @@ export function subscriptionSteps(userId: string, terms: SubscriptionTerms): rea
 /** The least row a settled call can have, as whoever settles writes it beside the ledger's steps. */
 export function settledRowStep(callId: string, cost: bigint): Step {
   return { statement: insertCall, values: [callId, cost] }
+}
+
+/** Ends whose only row is that one, and which the books are told of step by step. */
+export const rowEnds: Omit<Ends<Step>, 'refused'> = {
+  lineOf: ({ slip, settle, end }) => JSON.stringify([paidFields(slip, settle), end.values.map(String)]),
+  endIn: line => rowInLine(JSON.parse(line)),
+  stepsOf(lines) {
+    const parsed = lines.map(line => JSON.parse(line) as RowLine)
+    return inOrderOfStatement([...wholeSettlesSteps(parsed.map(([paid]) => paidIn(paid))), ...parsed.map(rowInLine)])
+  },
+}
+
+type RowLine = [unknown[], [callId: string, cost: string]]
+
+function rowInLine([, [callId, cost]]: RowLine): Step {
+  return settledRowStep(callId, BigInt(cost))
 }
 
 export function heldCall(beganAtMs: number, leaseId = 'lease'): HeldCall {

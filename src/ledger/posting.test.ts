@@ -6,7 +6,7 @@ import { silentLog } from '../lib/log.ts'
 import { type Committed, DatabaseAway, type Step } from '../storage/database.ts'
 import { heldCall, manualClock, settledRowStep } from './books.fixture.ts'
 import { type Daybook, halfBytes, openDaybook, readDaybook } from './daybook.ts'
-import { type Ended, Posting } from './posting.ts'
+import { type Ended, type Ends, Posting } from './posting.ts'
 
 let folder: string
 let daybook: Daybook
@@ -38,8 +38,7 @@ beforeEach(() => {
     books: { commit },
     daybook,
     ends: {
-      stepsBeside: callIds => callIds.map(callId => settledRowStep(callId, 1n)),
-      jsonOf: callId => JSON.stringify(callId),
+      ...callIdEnds,
       async refused(callId, cause) {
         if (journal === 'is full') throw new Error('no space left')
         refused.push(`${callId}: ${cause instanceof Error ? cause.message : cause}`)
@@ -199,7 +198,7 @@ test('what is in the books waits no longer for a line that is not written', asyn
   const parts = { books: { commit }, daybook: never, clock, lateMs: 250, onTrouble: () => {}, log: silentLog }
   const stuck = new Posting<string>({
     ...parts,
-    ends: { stepsBeside: callIds => callIds.map(callId => settledRowStep(callId, 1n)), jsonOf: JSON.stringify, refused: async () => {} },
+    ends: { ...callIdEnds, refused: async () => {} },
     ended: ({ end }, isOnDisk) => void ended.push(`${end} ${isOnDisk}`),
   })
   const adding = stuck.add(endOf('a'))
@@ -207,6 +206,13 @@ test('what is in the books waits no longer for a line that is not written', asyn
   await adding
   expect(ended).toEqual(['a true'])
 })
+
+/** An end is a call's id, and nothing else. */
+const callIdEnds: Omit<Ends<string>, 'refused'> = {
+  lineOf: ({ end }) => JSON.stringify(end),
+  endIn: line => JSON.parse(line),
+  stepsOf: lines => lines.map(line => settledRowStep(JSON.parse(line), 1n)),
+}
 
 const done: Committed = { done: true, rows: [] }
 const guarded: Committed = { done: false, guard: 'held_already' }

@@ -3,7 +3,6 @@ import type { Log } from '../lib/log.ts'
 import { type Listed, Roster } from '../lib/roster.ts'
 import { type Database, DatabaseAway, type Step } from '../storage/database.ts'
 import type { Daybook, Line } from './daybook.ts'
-import { wholeSettlesSteps } from './short-way.ts'
 import type { Slip } from './slips.ts'
 import type { Settle } from './steps.ts'
 
@@ -19,10 +18,11 @@ export interface Ended<End> {
 
 /** What whoever ends calls knows of an end. */
 export interface Ends<End> {
-  /** What is committed with the money: the calls' rows and all the rest. */
-  stepsBeside(ends: readonly End[]): readonly Step[]
-  /** By which the journal would know it. */
-  jsonOf(end: End): string
+  /** All that there is to say of it, as JSON: by this line it is known from then on. */
+  lineOf(ended: Ended<End>): string
+  endIn(line: string): End
+  /** What is committed for these lines: the money as `wholeSettlesSteps` has it, the calls' rows and all the rest. */
+  stepsOf(lines: readonly string[]): readonly Step[]
   /** The books do not take it as it is. Whoever resolves has it from now on. */
   refused(end: End, cause: unknown): Promise<void>
 }
@@ -72,12 +72,12 @@ export class Posting<End> {
   /** Resolves when it is on the disk, in the daybook or in the books. Rejects when neither took it in time; it is tried again. */
   add(ended: Ended<End>): Promise<void> {
     const { daybook, ends } = this.#parts
-    const json = ends.jsonOf(ended.end)
+    const line = ends.lineOf(ended)
     return new Promise((resolve, reject) => {
-      const entry = new Entry(this, ended, { resolve, reject })
+      const entry = new Entry(this, line, { ended, resolve, reject })
       this.#waiting.push(entry)
       this.#open.add(entry)
-      entry.number = daybook.add(json, entry)
+      entry.number = daybook.add(line, entry)
       if (entry.number === undefined) void this.#postNow(entry)
       else this.#postSoon()
     })
@@ -117,12 +117,12 @@ export class Posting<End> {
 
   /** Told once: by the daybook or by the books, whoever has it first. */
   #over(entry: Entry<End>, error?: unknown): void {
-    const { ended, waiter } = entry
-    if (entry.isOver) return
-    entry.isOver = true
-    this.#parts.ended(ended, error === undefined)
-    if (error === undefined) waiter.resolve()
-    else waiter.reject(error)
+    const { open } = entry
+    if (open === undefined) return
+    entry.open = undefined
+    this.#parts.ended(open.ended, error === undefined)
+    if (error === undefined) open.resolve()
+    else open.reject(error)
   }
 
   /** What comes while the books are at work is for the next time. */
@@ -158,9 +158,7 @@ export class Posting<End> {
   async #commit(batch: readonly Entry<End>[]): Promise<void> {
     const { books, ends } = this.#parts
     try {
-      const ended = batch.map(entry => entry.ended)
-      const beside = ends.stepsBeside(ended.map(({ end }) => end))
-      const { done } = await books.commit(inOrderOfStatement([...wholeSettlesSteps(ended), ...beside]), 'synced')
+      const { done } = await books.commit(ends.stepsOf(batch.map(({ line }) => line)), 'synced')
       if (!done) return await this.#eachAlone(batch)
       for (const entry of batch) this.#inBooks(entry)
     } catch (error) {
@@ -191,18 +189,18 @@ export class Posting<End> {
     if (failed.length > 0) this.#again(batch.filter(entry => failed.includes(entry)))
   }
 
-  async #alone({ ended }: Entry<End>): Promise<void> {
+  async #alone({ line }: Entry<End>): Promise<void> {
     const { books, ends } = this.#parts
     let cause: unknown
     try {
-      const committed = await books.commit([...wholeSettlesSteps([ended]), ...ends.stepsBeside([ended.end])], 'synced')
+      const committed = await books.commit(ends.stepsOf([line]), 'synced')
       if (committed.done) return
       cause = new Error(`the books refuse it: ${committed.guard}`)
     } catch (error) {
       if (error instanceof DatabaseAway) throw error
       cause = error
     }
-    await ends.refused(ended.end, cause)
+    await ends.refused(ends.endIn(line), cause)
   }
 
   #inBooks(entry: Entry<End>): void {
@@ -232,6 +230,10 @@ export class Posting<End> {
   }
 }
 
+/**
+ * Many wait here for a moment. What waits longer than it takes to collect garbage is copied then, twice, and at last looked through with all that is
+ * old; so once nobody waits for it any more nothing is left of an end but its line.
+ */
 class Entry<End> implements Listed, Line {
   before: this | undefined
   after: this | undefined
@@ -239,29 +241,18 @@ class Entry<End> implements Listed, Line {
   number: number | undefined
   /** Why the books did not take it when they were asked last. */
   error: unknown
-  isOver = false
-  readonly ended: Ended<End>
-  readonly waiter: { readonly resolve: () => void; readonly reject: (error: unknown) => void }
+  /** Until it is told how that went. */
+  open: { readonly ended: Ended<End>; readonly resolve: () => void; readonly reject: (error: unknown) => void } | undefined
+  readonly line: string
   readonly #posting: Posting<End>
 
-  constructor(posting: Posting<End>, ended: Ended<End>, waiter: Entry<End>['waiter']) {
+  constructor(posting: Posting<End>, line: string, open: Entry<End>['open']) {
     this.#posting = posting
-    this.ended = ended
-    this.waiter = waiter
+    this.line = line
+    this.open = open
   }
 
   written(error?: unknown): void {
     this.#posting.heard(this, error)
   }
-}
-
-/** Whatever does the same many times in turn does it faster. A statement comes where it came first, so none comes before what it rests on. */
-function inOrderOfStatement(steps: readonly Step[]): readonly Step[] {
-  const groups = new Map<number, Step[]>()
-  for (const step of steps) {
-    const group = groups.get(step.statement.number)
-    if (group === undefined) groups.set(step.statement.number, [step])
-    else group.push(step)
-  }
-  return [...groups.values()].flat()
 }

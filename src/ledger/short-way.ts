@@ -1,5 +1,5 @@
 import { type Step, statement } from '../storage/database.ts'
-import type { Slip } from './slips.ts'
+import type { Paid } from './paid.ts'
 import { callValues, type HoldRequest, type Settle } from './steps.ts'
 
 /**
@@ -46,16 +46,16 @@ export function shortSettleSteps(settle: Settle, held: bigint): readonly Step[] 
  * what they were to set aside each had its turn.) Leaves what `shortHoldSteps` and `shortSettleSteps` would have left. Guards: `anotherWay`, and
  * `held_already`.
  */
-export function wholeSettlesSteps(ends: readonly { readonly settle: Settle; readonly slip: Slip }[]): readonly Step[] {
+export function wholeSettlesSteps(ends: readonly Paid[]): readonly Step[] {
   const costs = new Map<string, bigint>()
-  for (const { settle, slip } of ends) costs.set(slip.walletId, (costs.get(slip.walletId) ?? 0n) + settle.cost)
+  for (const { walletId, cost } of ends) costs.set(walletId, (costs.get(walletId) ?? 0n) + cost)
   const steps: Step[] = []
   for (const [walletId, cost] of costs) steps.push({ statement: pay, values: [walletId, cost], rows: 1, otherwise: anotherWay })
-  for (const { settle, slip } of ends) {
-    const { callId, cost, entryId, atMs } = settle
-    const values = [callId, slip.walletId, slip.want, slip.leaseId, ...callValues(slip), cost]
+  for (const end of ends) {
+    const { callId, walletId, cost, entryId, atMs } = end
+    const values = [callId, walletId, end.want, end.leaseId, ...callValues(end), cost]
     steps.push({ statement: insertSettled, values, rows: 1, otherwise: 'held_already' })
-    if (cost > 0n) steps.push({ statement: insertWholeCharge, values: [entryId, slip.walletId, callId, -cost, atMs] })
+    if (cost > 0n) steps.push({ statement: insertWholeCharge, values: [entryId, walletId, callId, -cost, atMs] })
   }
   return steps
 }

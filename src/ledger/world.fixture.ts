@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { silentLog } from '../lib/log.ts'
 import { type Database, type Step, statement } from '../storage/database.ts'
 import { type AtHand, type AtHandParts, openAtHand } from './at-hand.ts'
-import { heldCall, manualClock, settledRowStep, subscriptionSteps, userSteps } from './books.fixture.ts'
+import { heldCall, manualClock, rowEnds, settledRowStep, subscriptionSteps, userSteps } from './books.fixture.ts'
 import { type Command, commandsUpTo, lineOf, type Payer } from './commands.fixture.ts'
 import { type Held, type Ledger, openLedger } from './ledger.ts'
 import { answerOf, leaseMs, type Model, openModel, sumsOf } from './model.fixture.ts'
@@ -127,8 +127,7 @@ async function openWorld({ database: books, isAlone = false, files }: Trial, nam
 
 /** An end is the call's row. */
 const ends: AtHandParts<Step>['ends'] = {
-  stepsBeside: rows => rows,
-  jsonOf: ({ values }) => JSON.stringify(values.map(String)),
+  ...rowEnds,
   refused: (_, cause) => Promise.reject(cause),
 }
 

@@ -65,6 +65,29 @@ export function script(sql: string): Statement {
   return { number: scriptNumber, sql }
 }
 
+/** The number of all that is worked out: an engine knows it by its text. */
+export const workedOutNumber = -2
+
+/**
+ * Steps that are worked out where they run: its one value is a text, from which the module's `stepsIn(text)` makes them, all of which have their
+ * guards. For commits of so many steps that to put them together and to send them would cost the gateway's thread as much as all else. It must be
+ * alone in its commit. Only the embedded engine has a thread to do it in; others refuse it.
+ */
+export function workedOut(module: URL): Statement {
+  return { number: workedOutNumber, sql: module.href }
+}
+
+/** Whatever does the same many times in turn does it faster. A statement comes where it came first, so none comes before what it rests on. */
+export function inOrderOfStatement(steps: readonly Step[]): readonly Step[] {
+  const groups = new Map<number, Step[]>()
+  for (const step of steps) {
+    const group = groups.get(step.statement.number)
+    if (group === undefined) groups.set(step.statement.number, [step])
+    else group.push(step)
+  }
+  return [...groups.values()].flat()
+}
+
 let statements = 0
 const bySql = new Map<string, Statement>()
 

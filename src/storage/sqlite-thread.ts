@@ -121,5 +121,6 @@ function committed(answer: Answer, steps: readonly Step[], path: string): Commit
   if (answer === null) return { done: true, rows: steps.map(() => []) }
   if (typeof answer === 'number') return { done: false, guard: steps[answer]?.otherwise ?? `step ${answer}` }
   if (typeof answer === 'string') return new Error(answer)
+  if ('guard' in answer) return { done: false, guard: answer.guard }
   return 'away' in answer ? new DatabaseAway(`The database ${path} is away: ${answer.away}`) : { done: true, rows: answer }
 }

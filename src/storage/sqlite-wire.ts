@@ -1,4 +1,4 @@
-import { type Durability, type Row, type Step, scriptNumber, type Value } from './database.ts'
+import type { Durability, Row, Step, Value } from './database.ts'
 
 /**
  * What the gateway's thread and SQLite's thread say to each other.
@@ -26,9 +26,9 @@ export interface SentStep {
 
 /**
  * `null`: done, and no step returned a row. `Row[][]`: done, with what each step returned. A number: the guard of that
- * step failed. A string: the engine refused, and why. `away`: the engine could not write at all, and why.
+ * step failed; `guard`: the same, of a step that was worked out. A string: the engine refused, and why. `away`: it could not write at all, and why.
  */
-export type Answer = null | Row[][] | number | string | { readonly away: string }
+export type Answer = null | Row[][] | number | string | { readonly guard: string } | { readonly away: string }
 
 export type Message = (string | bigint | number | null | Uint8Array)[]
 
@@ -38,7 +38,7 @@ export function writeCommand(message: Message, level: Level, steps: readonly Ste
   for (const { statement, values, rows } of steps) {
     message.push(statement.number, known.has(statement.number) ? null : statement.sql, rows ?? null, values.length)
     for (let index = 0; index < values.length; index += 1) message.push(values[index]!)
-    if (statement.number !== scriptNumber) known.add(statement.number)
+    if (statement.number >= 0) known.add(statement.number)
   }
 }
 

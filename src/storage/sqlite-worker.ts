@@ -1,6 +1,8 @@
+import { createRequire } from 'node:module'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { fileURLToPath } from 'node:url'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { type Row, scriptNumber, type Value } from './database.ts'
+import { type Row, type Step, scriptNumber, type Value, workedOutNumber } from './database.ts'
 import { exact, firstWords } from './exact.ts'
 import { positional } from './placeholders.ts'
 import { type Answer, type Command, type Level, type Message, readCommands, readLevel, type SentStep } from './sqlite-wire.ts'
@@ -104,8 +106,43 @@ function runApart(command: Command): Outcome {
   return { answer, leftTraces: false }
 }
 
-/** Runs the steps up to the first that fails. Throws only what the whole batch cannot survive. */
+/** Throws only what the whole batch cannot survive. */
 function run({ steps }: Command): Outcome {
+  const [first] = steps
+  if (first?.number !== workedOutNumber) return runSteps(steps)
+  let made: readonly Step[]
+  try {
+    made = makerIn(first.sql)(first.values[0] as string)
+  } catch (error) {
+    return { answer: messageOf(error), leftTraces: false }
+  }
+  const outcome = runSteps(made.map(sentStep))
+  if (typeof outcome.answer !== 'number') return outcome
+  return { ...outcome, answer: { guard: made[outcome.answer]?.otherwise ?? `step ${outcome.answer}` } }
+}
+
+type Maker = (text: string) => readonly Step[]
+
+const makers = new Map<string, Maker>()
+const load = createRequire(import.meta.url)
+
+/** A module's `stepsIn`, which is loaded when it is first asked for. */
+function makerIn(module: string): Maker {
+  let maker = makers.get(module)
+  if (maker === undefined) {
+    maker = (load(fileURLToPath(module)) as { readonly stepsIn: Maker }).stepsIn
+    makers.set(module, maker)
+  }
+  return maker
+}
+
+/** Statements have other numbers in this thread than in the gateway's, and must not be taken for those. */
+function sentStep({ statement, values, rows }: Step): SentStep {
+  return { number: workedOutNumber - 1 - statement.number, sql: statement.sql, values: values as Value[], rows: rows ?? null }
+}
+
+/** Up to the first that fails. */
+function runSteps(steps: readonly SentStep[]): Outcome {
   const returned: Row[][] = []
   for (const step of steps) {
     try {

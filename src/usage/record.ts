@@ -120,6 +120,13 @@ export function paidCallSteps(row: CallRow, attempts: readonly AttemptRow[]): re
   return withAttempts({ statement: insertPaidCall, values: valuesOf(row) }, attempts)
 }
 
+/** As `paidCallSteps`, from the values of a row and its attempts. */
+export function paidValuesSteps(row: readonly Value[], attempts: readonly (readonly Value[])[]): readonly Step[] {
+  const steps: Step[] = [{ statement: insertPaidCall, values: row }]
+  for (const values of attempts) steps.push({ statement: insertAttempt, values })
+  return steps
+}
+
 function withAttempts(call: Step, attempts: readonly AttemptRow[]): readonly Step[] {
   const steps = [call]
   for (const attempt of attempts) steps.push({ statement: insertAttempt, values: valuesOfAttempt(attempt) })
@@ -127,7 +134,7 @@ function withAttempts(call: Step, attempts: readonly AttemptRow[]): readonly Ste
 }
 
 /** In the order of `callColumns`. One flat array: putting it together from parts takes as long as a statement. */
-function valuesOf(row: CallRow): Value[] {
+export function valuesOf(row: CallRow): Value[] {
   const { usage } = row
   return [
     row.id,
@@ -169,7 +176,8 @@ function valuesOf(row: CallRow): Value[] {
   ]
 }
 
-function valuesOfAttempt(attempt: AttemptRow): readonly Value[] {
+/** In the order of the columns of `attempts`. */
+export function valuesOfAttempt(attempt: AttemptRow): readonly Value[] {
   return [
     attempt.callId,
     attempt.number,
@@ -185,7 +193,7 @@ function valuesOfAttempt(attempt: AttemptRow): readonly Value[] {
   ]
 }
 
-const callColumns = [
+export const callColumns = [
   ...['id', 'user_id', 'key_id', 'group_id', 'account_id', 'path', 'stream'],
   ...['requested_model', 'served_model', 'tier', 'price_id', 'status', 'ended', 'fault', 'basis'],
   ...['input_tokens', 'cached_tokens', 'cache_write_tokens', 'cache_write_12h_tokens'],
