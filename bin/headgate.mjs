@@ -13,7 +13,7 @@ const nodeMajorMin = 24
  * How much V8 may let lie: in MB, what is young is two of these, from the first moment, because it is looked through far more often while it grows;
  * in percent, how much what is old may grow before it is looked through.
  */
-const smallerFlags = ['--max-semi-space-size=16', '--min-semi-space-size=16', '--heap-growing-percent=100']
+const smallerFlags = ['--max-semi-space-size=16', '--min-semi-space-size=16', '--heap-growing-percent=200']
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 
 if (majorOf(process.versions.node) < nodeMajorMin) startWithNewerNode()

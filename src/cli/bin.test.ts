@@ -38,13 +38,13 @@ test.each([
   expect(err.trimEnd()).not.toContain('\n')
 })
 
-const smaller = ['--max-semi-space-size=16', '--min-semi-space-size=16', '--heap-growing-percent=100']
+const smaller = ['--max-semi-space-size=16', '--min-semi-space-size=16', '--heap-growing-percent=200']
 
 test.skipIf(process.execve === undefined).each<[string, string[], string[], Record<string, string>, string[]]>([
   ['a gateway starts anew, with a smaller heap', ['serve'], ['--max-heap-size=2000'], {}, [...smaller, '--max-heap-size=2000']],
   ['on a small machine it stays', ['serve'], ['--max-heap-size=500'], {}, ['--max-heap-size=500']],
-  ['who chose otherwise is obeyed', ['serve'], ['--max-semi-space-size=32'], {}, ['--max-semi-space-size=32']],
-  ['also by the environment', ['serve'], ['--max-heap-size=2000'], { NODE_OPTIONS: '--max-semi-space-size=32' }, ['--max-heap-size=2000']],
+  ['who chose otherwise is obeyed', ['serve'], ['--max-semi-space-size=64'], {}, ['--max-semi-space-size=64']],
+  ['also by the environment', ['serve'], ['--max-heap-size=2000'], { NODE_OPTIONS: '--max-semi-space-size=64' }, ['--max-heap-size=2000']],
   ['other commands stay', ['status'], ['--max-heap-size=2000'], {}, ['--max-heap-size=2000']],
 ])('%s', async (_, argv, flags, env, became) => {
   const tell = 'data:text/javascript,console.log(JSON.stringify(process.execArgv.slice(0, -2)))'

@@ -11,7 +11,6 @@ import type { Body } from './body.ts'
 import type { Client } from './client.ts'
 import { changeCondition, closeRow, exhausted, newRow } from './forward.ts'
 import type { Gateway } from './gateway.ts'
-import { unlessLeft } from './leaving.ts'
 import type { Receipt } from './receipt.ts'
 import { requestHeaders } from './request-headers.ts'
 
@@ -50,7 +49,7 @@ export async function askKept(question: KeptQuestion, asking: KeptAsking): Promi
   const startedMs = clock.elapsedMs()
   const attempt = newKeptAttempt(question, client.request.headers, gateway)
   receipt.attempts.push(row)
-  const beginning = await unlessLeft(attempt.beginning, client.leaving)
+  const beginning = await attempt.beginningUnlessLeft(client.leaving)
   const durationMs = clock.elapsedMs() - startedMs
   if (beginning === undefined) {
     attempt.abort()

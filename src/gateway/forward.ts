@@ -17,7 +17,6 @@ import { Chooser, type Chosen } from './choose.ts'
 import type { Client } from './client.ts'
 import { beginningOrElsewhere, type Elsewhere } from './first-event.ts'
 import type { Gateway } from './gateway.ts'
-import { unlessLeft } from './leaving.ts'
 import type { Receipt } from './receipt.ts'
 import { repairFor } from './repair.ts'
 import { requestHeaders } from './request-headers.ts'
@@ -111,7 +110,7 @@ export async function tryOne({ server, slot }: Chosen, elsewhere: Elsewhere | un
     const tried = { attempt, server, row, startedMs }
     admission.receipt.attempts.push(row)
     const begun = elsewhere && (await beginningOrElsewhere(attempt, elsewhere, trying))
-    const beginning = begun === undefined ? await unlessLeft(attempt.beginning, client.leaving) : begun.beginning
+    const beginning = begun === undefined ? await attempt.beginningUnlessLeft(client.leaving) : begun.beginning
     if (beginning === undefined) {
       isKept = attempt.isSent
       if (isKept) gateway.drain.takeUnanswered({ ...tried, slot }, admission)

@@ -49,6 +49,13 @@ export interface EventSink {
   comment(raw: Buffer): boolean
 }
 
+/** Whoever may leave before an attempt begins to answer. */
+export interface Leaves {
+  readonly hasLeft: boolean
+  tell(then: () => void): void
+  forget(then: () => void): void
+}
+
 /** An error page longer than this is no error message. */
 const refusalBytesMax = 1024 * 1024
 
@@ -57,7 +64,6 @@ const refusalBytesMax = 1024 * 1024
  * abort it: until then it occupies a connection.
  */
 export class Attempt implements AnswerHandler, Listed {
-  readonly beginning: Promise<Beginning>
   /** When it was sent, and how long until its first event or its headers, in the clock's elapsed milliseconds. */
   firstEventMs: number | undefined
   upstreamRequestId: string | undefined
@@ -72,7 +78,9 @@ export class Attempt implements AnswerHandler, Listed {
   readonly #live: Roster<Attempt>
   readonly #startedMs: number
   #events: Events | undefined
-  #begin!: (beginning: Beginning) => void
+  #beginning: Beginning | undefined
+  #begun: PromiseWithResolvers<Beginning> | undefined
+  #tellBegun: ((beginning: Beginning) => void) | undefined
   #control: ExchangeControl | undefined
   #timerFault: AttemptFaultName
   #status = 0
@@ -98,9 +106,6 @@ export class Attempt implements AnswerHandler, Listed {
     this.#live.add(this)
     this.#ask = ask
     this.#startedMs = clock.elapsedMs()
-    this.beginning = new Promise(resolve => {
-      this.#begin = resolve
-    })
     this.#timerFault = ask.streams ? 'first_event_timeout' : 'headers_timeout'
     this.#deadline = new Deadline(clock, settings.betweenBytesTimeoutMs, () => this.#timedOut())
     this.#deadline.set(ask.streams ? settings.firstEventTimeoutMs : settings.jsonHeadersTimeoutMs)
@@ -109,6 +114,27 @@ export class Attempt implements AnswerHandler, Listed {
     } catch (error) {
       this.#fail(error instanceof EgressForbidden ? 'egress_forbidden' : 'gateway', error)
     }
+  }
+
+  /** How it began, when that is known. */
+  get beginning(): Promise<Beginning> {
+    this.#begun ??= Promise.withResolvers<Beginning>()
+    if (this.#beginning !== undefined) this.#begun.resolve(this.#beginning)
+    return this.#begun.promise
+  }
+
+  /** The same for one who waits only as long as somebody is there; undefined when they left before. To be asked once. */
+  beginningUnlessLeft(leaving: Leaves): Promise<Beginning | undefined> {
+    if (leaving.hasLeft) return Promise.resolve(undefined)
+    if (this.#beginning !== undefined) return Promise.resolve(this.#beginning)
+    return new Promise(resolve => {
+      const leave = () => resolve(undefined)
+      leaving.tell(leave)
+      this.#tellBegun = beginning => {
+        leaving.forget(leave)
+        resolve(beginning)
+      }
+    })
   }
 
   /** Whether any byte may have reached the upstream. */
@@ -302,7 +328,9 @@ export class Attempt implements AnswerHandler, Listed {
     if (this.#hasBegun) return
     this.#hasBegun = true
     this.firstEventMs = this.#clock.elapsedMs() - this.#startedMs
-    this.#begin(beginning)
+    this.#beginning = beginning
+    this.#begun?.resolve(beginning)
+    this.#tellBegun?.(beginning)
     if (beginning.kind !== 'stream') this.#over()
   }
 

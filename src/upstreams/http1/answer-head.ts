@@ -25,7 +25,7 @@ const keepMsLess = 2_000
 export function readHead(text: string): AnswerHead {
   const lineEnd = endOfLine(text, 0)
   const status = statusOf(text, lineEnd)
-  const headers: Record<string, string | string[]> = Object.create(null)
+  const headers = { __proto__: null } as unknown as Record<string, string | string[]>
   let length: number | undefined
   let isChunked = false
   // A server of HTTP/1.0 closes.

@@ -61,7 +61,6 @@ export class Connection implements Line {
   begin(exchange: Exchange): void {
     // What is under way keeps the program alive; what is only kept does not.
     this.#socket.ref()
-    this.#reader.begin()
     this.#exchange = exchange
     if (exchange.start(this)) return this.#send(exchange.takeRequest())
     this.#exchange = undefined
@@ -150,6 +149,8 @@ export class Connection implements Line {
     const { keepMs } = this.#reader.head
     const isAllSent = this.#unsent.length === 0 && this.#socket.writableLength === 0
     this.#exchange = undefined
+    // Whatever a connection that has become old kept of an answer would become old with it: a head for each call.
+    this.#reader.begin()
     if (isAllRead && isAllSent) this.#free(keepMs)
     else this.close()
     exchange.end()
