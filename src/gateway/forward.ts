@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Condition, Slot } from '../coordination/coordinator.ts'
 import { Fault, type FaultName } from '../lib/fault.ts'
 import { overAtOnce, type Soon, whenThere } from '../lib/soon.ts'
@@ -272,7 +272,7 @@ function outboundOf({ account, model }: Server, admission: Admission, client: Cl
 }
 
 function hashOf(userId: string): string {
-  return createHash('sha256').update(`headgate user ${userId}`).digest('hex')
+  return hash('sha256', `headgate user ${userId}`, 'hex')
 }
 
 async function bindSession(sessionKey: string, { account }: Server, { coordinator, log, settings }: Gateway): Promise<void> {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Admission } from './admit.ts'
 import type { Client } from './client.ts'
 
@@ -9,7 +9,7 @@ const headers = ['session_id', 'session-id', 'x-session-affinity'] as const
 export function sessionKeyOf(client: Client, { principal, call }: Admission): string | undefined {
   const said = namedIn(client) ?? call.facts.promptCacheKey
   if (said === undefined || said.trim() === '') return undefined
-  return createHash('sha256').update(`${principal.user.id}\n${said}`).digest('base64url')
+  return hash('sha256', `${principal.user.id}\n${said}`, 'base64url')
 }
 
 function namedIn(client: Client): string | undefined {
