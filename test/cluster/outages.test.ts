@@ -14,7 +14,7 @@ const before = 1
 const outage = isFull ? 30 : 3
 const still = isFull ? 60 : 7
 const after = isFull ? 10 : 3
-const leaseMs = isFull ? 30_000 : 5_000
+const leaseMs = isFull ? 30_000 : 6_000
 const settings = { leaseMs, leaseRenewMs: 1_000 }
 const offered = { perSecond: 40, streamEvery: 6 }
 /** Streams of a second. */
