@@ -34,6 +34,8 @@ export class Connection implements Waits {
   waitsSinceMs = 0
   readonly socket: Socket
   readonly #parts: ConnectionParts
+  /** The one place where it waits now. */
+  #waitsIn: Waiting<Connection> | undefined
   #wire: DoorWire | undefined
   /** Read, and not a request yet. */
   #read: Buffer | undefined
@@ -43,7 +45,7 @@ export class Connection implements Waits {
     this.socket = socket
     this.#parts = parts
     socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain).on('error', this.#onError).on('close', this.#onClose)
-    parts.fresh.add(this)
+    this.#waitIn(parts.fresh)
   }
 
   /** From now on nothing of the socket concerns it. */
@@ -55,6 +57,8 @@ export class Connection implements Waits {
       .off('drain', this.#onDrain)
       .off('error', this.#onError)
       .off('close', this.#onClose)
+    // Whoever has it now has these bytes, too.
+    this.#read = undefined
     this.#forget()
   }
 
@@ -86,7 +90,7 @@ export class Connection implements Waits {
     if (wire === undefined) return
     this.#wire = undefined
     if (wire.closes) this.socket.destroySoon()
-    else if (!this.socket.destroyed) this.#parts.idle.add(this)
+    else if (!this.socket.destroyed) this.#waitIn(this.#parts.idle)
     wire.over()
     this.socket.resume()
     if (this.#read !== undefined) process.nextTick(this.#next)
@@ -100,6 +104,8 @@ export class Connection implements Waits {
     const begin = request !== undefined && request.end - request.bodyFrom <= readAtOnceBytesMax ? this.#parts.takes(request) : undefined
     if (request === undefined || begin === undefined) return this.#parts.leaveToNode(this, read)
     if (request.end > read.length) {
+      // It has begun: whatever ends those who wait for their next call must not end it.
+      this.#waitNoMore()
       this.#rest ??= this.#parts.clock.after(restMs, () => this.#parts.leaveToNode(this, this.#read!))
       return
     }
@@ -119,7 +125,16 @@ export class Connection implements Waits {
   #forget(): void {
     this.#rest?.[Symbol.dispose]()
     this.#rest = undefined
-    this.#parts.fresh.delete(this)
-    this.#parts.idle.delete(this)
+    this.#waitNoMore()
+  }
+
+  #waitIn(waiting: Waiting<Connection>): void {
+    this.#waitsIn = waiting
+    waiting.add(this)
+  }
+
+  #waitNoMore(): void {
+    this.#waitsIn?.delete(this)
+    this.#waitsIn = undefined
   }
 }

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import { exactly } from '../../lib/bytes.ts'
 import type { Soon } from '../../lib/soon.ts'
 import { type Body, type BodyParts, takeBody, tooLarge } from '../body.ts'
 import { framed, lastFrame, textBytesMax } from '../frames.ts'
@@ -19,6 +20,8 @@ export interface WireParts {
 }
 
 const nothing = Buffer.alloc(0)
+/** A head, mostly. */
+const alongBytesMax = 4 * 1024
 
 /** A request that came whole in one piece, and its answer, without Node's HTTP between it and the socket. */
 export class DoorWire implements Wire {
@@ -51,7 +54,8 @@ export class DoorWire implements Wire {
   read({ settings, budget }: BodyParts): Soon<Body> {
     const { body } = this.#parts
     if (body.length > settings.bodyBytesMax) throw tooLarge(settings.bodyBytesMax)
-    return takeBody(body, budget)
+    // A body may be kept for minutes: the rest of what was read with it, unless that is little, must not.
+    return takeBody(body.buffer.byteLength - body.length > alongBytesMax ? exactly(body) : body, budget)
   }
 
   afterRest(then: () => void): void {
@@ -70,7 +74,7 @@ export class DoorWire implements Wire {
 
   writePart(bytes: Buffer): boolean {
     this.#flush()
-    return this.#socket.write(bytes)
+    return this.#isOver || this.#socket.write(bytes)
   }
 
   endWhole(last: Buffer): void {

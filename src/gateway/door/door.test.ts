@@ -181,6 +181,59 @@ test('a connection that says nothing is told so, and one that waits too long for
   expect(kept.heard.text).toContain('first.')
 })
 
+test('however connections took turns, each that is silent too long is found', async () => {
+  await using at = await ground({ headersTimeoutMs: 300, keepAliveMs: 100 })
+  const [one, other] = [await at.dial(), await at.dial()]
+  let calls = 0
+  const call = async ({ socket, hears }: typeof one) => {
+    socket.write(asked('x'))
+    answer(await at.wire(calls), `answer ${calls}.`)
+    await hears(`answer ${calls++}.`)
+  }
+  for (const who of [one, other, other, one, other]) await call(who)
+  const silent = await at.dial()
+  await call(one)
+  await silent.hears('ERR_HTTP_REQUEST_TIMEOUT')
+  await until(() => one.heard.isClosed && other.heard.isClosed, 'one is kept for ever')
+})
+
+test('a request of which a part is missing is no idle connection', async () => {
+  await using at = await ground()
+  const { socket, heard, hears } = await at.dial()
+  socket.write(asked('one'))
+  answer(await at.wire(0), 'first.')
+  await hears('first.')
+  socket.write(asked('whole').slice(0, -2))
+  await pause(20)
+  at.door.closeIdle()
+  socket.write('le')
+  await until(() => at.wires.length === 2 || heard.text.endsWith('node: POST /x whole'), 'it is not read')
+})
+
+test('what is Node’s to read of all that was sent ahead is read once', async () => {
+  await using at = await ground()
+  let requests = 0
+  at.server.on('request', () => (requests += 1))
+  const { socket, hears } = await at.dial()
+  socket.write(asked('one'))
+  const first = await at.wire(0)
+  const body = 'x'.repeat(400_000)
+  socket.write(`PUT /y HTTP/1.1\r\nhost: h\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+  await pause(100)
+  answer(first, 'first.')
+  await hears('node: PUT /y xxx')
+  await pause(50)
+  expect(requests).toBe(1)
+})
+
+test('a small body keeps nothing of what was read along with it', async () => {
+  await using at = await ground()
+  const { socket } = await at.dial()
+  socket.write(asked('small') + asked('x'.repeat(20_000)))
+  const body = (await at.wire(0)).read(bodyParts) as Body
+  expect([body.bytes.toString(), body.bytes.buffer.byteLength]).toEqual(['small', 5])
+})
+
 test('whoever is told that the connection ends has it ended; the others keep it until the doors close', async () => {
   await using at = await ground()
   const [before, idle, after] = [await at.dial(), await at.dial(), await at.dial()]

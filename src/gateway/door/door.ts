@@ -10,6 +10,8 @@ export interface DoorParts extends Pick<ConnectionParts, 'clock' | 'takes' | 'is
   readonly keepAliveMs: number
 }
 
+const keepAliveSlackMs = 1_000
+
 /**
  * The short way in. Node's HTTP server makes a request, a response and two streams for each call, which took a fifth of all that a bare relay
  * does (12 of 52 µs, Node 24). So a plain request that came whole is read here and answered on its socket. Everything else, from the
@@ -29,7 +31,8 @@ export class Door {
     this.#parts = {
       ...{ clock, takes, isClosing },
       fresh: new Waiting(clock, headersTimeoutMs, one => this.#silent(one)),
-      idle: new Waiting(clock, keepAliveMs, one => one.socket.destroySoon()),
+      // As Node does it: who uses the time that was told to its end must not meet a closing door.
+      idle: new Waiting(clock, keepAliveMs + keepAliveSlackMs, one => one.socket.destroySoon()),
       leaveToNode: (one, read) => this.#leaveToNode(one, read),
       gone: one => void this.#all.delete(one),
       told: toldOf(clock, keepAliveMs),

@@ -241,3 +241,29 @@ test('what is given up while it is sent is sent no further', async () => {
   expect(upstream.seen[0]!.bytes).toBeLessThan(40 * mebibyte)
   expect(told.events).toEqual(['sent', 'error'])
 })
+
+test.for([
+  ['in chunks', 'transfer-encoding: chunked\r\n', '1\r\nA\r\n1\r\nB\r\n0\r\n\r\n', ['A', 'B']],
+  ['of a length', 'content-length: 2\r\n', 'AB', ['AB']],
+  ['until the end', '', 'AB', ['AB']],
+  ['of half its length', 'content-length: 4\r\n', 'AB', undefined],
+] as const)('an answer %s whose connection ends while silence is asked for is told to its end', async ([, framing, body, pieces]) => {
+  await using upstream = await openRawUpstream(({ socket }) => socket.end(`HTTP/1.1 200 OK\r\nconnection: close\r\n${framing}\r\n${body}`))
+  const { port, hostname } = new URL(upstream.origin)
+  const socket = createConnection(Number(port), hostname)
+  await once(socket, 'connect')
+  const freed: Connection[] = []
+  const connection = new Connection(socket, false, { pieces: new Pieces(), freed: one => void freed.push(one), gone: () => {} })
+  // Silence after the head and after each piece, for longer than the connection lives.
+  const told = new Told((event, { control }) => {
+    if (event !== 'head' && event !== 'body') return
+    control.pause()
+    setTimeout(() => control.resume(), 50)
+  })
+  connection.begin(new Exchange({ head: 'GET / HTTP/1.1\r\n\r\n', body: [] }, told))
+  await told.over
+  expect(told.events.at(-1)).toBe(pieces === undefined ? 'error' : 'end')
+  expect(told.body).toBe('AB')
+  if (pieces !== undefined) expect(told.pieces.map(String)).toEqual(pieces)
+  expect([freed, connection.isOpen]).toEqual([[], false])
+})

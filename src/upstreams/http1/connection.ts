@@ -33,6 +33,8 @@ export class Connection implements Line {
   /** What was read and not told, because silence was asked for. */
   #untold: Buffer | undefined
   #isTelling = false
+  /** The upstream has closed, in order, while silence was asked for: that comes after what is untold. */
+  #hasEnded = false
   /** What has not been given to the socket, and how much of its first slice has been. */
   #unsent: Buffer[] = []
   #sentOfFirst = 0
@@ -84,6 +86,7 @@ export class Connection implements Line {
     const untold = this.#untold
     this.#untold = undefined
     if (untold !== undefined) this.#tell(untold, untold.length)
+    if (this.#hasEnded && this.#exchange?.isPaused === false) return this.#ended()
     if (this.#exchange?.isPaused !== true && this.isOpen) this.#socket.resume()
   }
 
@@ -157,7 +160,7 @@ export class Connection implements Line {
   }
 
   #free(keepMs?: number): void {
-    if (keepMs === 0 || !this.isOpen) return this.close()
+    if (keepMs === 0 || !this.isOpen || this.#hasEnded) return this.close()
     this.#socket.unref()
     this.#owner.freed(this, keepMs)
   }
@@ -165,6 +168,10 @@ export class Connection implements Line {
   #ended(): void {
     const exchange = this.#exchange
     if (exchange === undefined) return this.close()
+    if (exchange.isPaused) {
+      this.#hasEnded = true
+      return
+    }
     try {
       this.#reader.finish()
     } catch (error) {
@@ -179,7 +186,7 @@ export class Connection implements Line {
   }
 
   #closed(): void {
-    if (this.#exchange !== undefined) this.close(new AnswerFlaw('the connection was closed before the answer ended'))
+    if (this.#exchange !== undefined && !this.#hasEnded) this.close(new AnswerFlaw('the connection was closed before the answer ended'))
     this.#owner.gone(this)
   }
 
