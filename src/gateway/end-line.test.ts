@@ -84,7 +84,9 @@ const tables = ['wallets', 'holds', 'entries', 'owners', 'account_days']
 test('what cannot be worked out is refused, and the books go on', async () => {
   await using books = await openBooks(openSqlite)
   const { database } = books
-  await expect(database.commit(endsAtHand.stepsOf(['[2]']), 'synced')).rejects.toThrow('of version 2')
+  const worked = endsAtHand.stepsOf(['[2]'])
+  await expect(database.commit(worked, 'synced')).rejects.toThrow('of version 2')
+  await expect(database.commit([...worked, ...userSteps('v')], 'synced')).rejects.toThrow('must be alone in its commit')
   await database.commit(userSteps('w'), 'synced')
   expect(() => stepsIn('{')).toThrow(SyntaxError)
 })

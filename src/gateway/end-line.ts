@@ -4,7 +4,7 @@ import { type Paid, paidFields, paidIn } from '../ledger/paid.ts'
 import { fromPlainText } from '../ledger/plain.ts'
 import type { Ended, Ends } from '../ledger/posting.ts'
 import { workedOut } from '../storage/database.ts'
-import { attemptFields, attemptIn, type Field, rowFields, rowIn } from '../usage/row-fields.ts'
+import { attemptFields, attemptInFields, type Field, rowFields, rowInFields } from '../usage/row-fields.ts'
 import type { CallEnd } from './books.ts'
 
 /**
@@ -61,8 +61,8 @@ export function endInLine(text: string): CallEnd {
     funds: { kind: 'wallet', walletId },
     call: { leaseId, userId, keyId, groupId, model, path, address, stream, beganAtMs },
     charge: { cost, entryId, atMs },
-    row: rowIn(row),
-    attempts: attempts.map(attemptIn),
+    row: rowInFields(row),
+    attempts: attempts.map(attemptInFields),
     owners,
   }
 }

@@ -5,11 +5,6 @@ export function plainText(value: unknown): string {
   return JSON.stringify(value, (_, one: unknown) => (typeof one === 'bigint' ? { [amountKey]: one.toString() } : one))
 }
 
-/** An amount as `plainText` writes it, for whoever knows where the amounts are: to be asked of every value whether it is one takes as long again. */
-export function plainAmount(amount: bigint): unknown {
-  return { [amountKey]: amount.toString() }
-}
-
 /** What `plainText` was given. Throws when it is no JSON. */
 export function fromPlainText(json: string): unknown {
   return JSON.parse(json, (_, value: unknown) => {

@@ -110,6 +110,7 @@ function runApart(command: Command): Outcome {
 function run({ steps }: Command): Outcome {
   const [first] = steps
   if (first?.number !== workedOutNumber) return runSteps(steps)
+  if (steps.length > 1) return { answer: 'what is worked out must be alone in its commit', leftTraces: false }
   let made: readonly Step[]
   try {
     made = makerIn(first.sql)(first.values[0] as string)

@@ -4,7 +4,7 @@ import { firstIdOf, idSlackMs } from '../lib/id.ts'
 import { type Database, type Row, statement } from '../storage/database.ts'
 import { dayMs } from './account-days.ts'
 import type { Ended } from './record.ts'
-import { usageOf } from './report.ts'
+import { usageOf } from './rows.ts'
 
 /** Money is nano-dollars as the upstream asks them: the price of the usage, without any group's multiplier. */
 export interface Amounts {

@@ -176,7 +176,7 @@ export function valuesOf(row: CallRow): Value[] {
   ]
 }
 
-/** In the order of the columns of `attempts`. */
+/** In the order of `attemptColumns`. */
 export function valuesOfAttempt(attempt: AttemptRow): readonly Value[] {
   return [
     attempt.callId,
@@ -200,6 +200,11 @@ export const callColumns = [
   ...['output_tokens', 'reasoning_tokens', 'web_searches', 'file_searches'],
   ...['held', 'cost', 'attempts', 'line_ms', 'first_token_ms', 'duration_ms'],
   ...['address', 'user_agent', 'instructions_added', 'output_lowered_to', 'repaired', 'upstream_request_id', 'began_at'],
+]
+
+export const attemptColumns = [
+  ...['call_id', 'number', 'account_id', 'model', 'began_at', 'status', 'fault'],
+  ...['first_event_ms', 'duration_ms', 'upstream_request_id', 'answered'],
 ]
 
 const cost = `$${callColumns.indexOf('cost') + 1}`
@@ -227,6 +232,5 @@ const insertCall = statement(
 
 const insertPaidCall = statement(insertInto(`${callColumns.map((_, index) => `$${index + 1}`).join(', ')}, 0, null`))
 
-const insertAttempt = statement(`insert into attempts (call_id, number, account_id, model, began_at, status, fault,
-    first_event_ms, duration_ms, upstream_request_id, answered)
+const insertAttempt = statement(`insert into attempts (${attemptColumns.join(', ')})
   values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (call_id, number) do nothing`)

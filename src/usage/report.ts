@@ -1,9 +1,9 @@
-import type { Usage } from '../ledger/price.ts'
 import { type Refund, readRefund } from '../ledger/refund.ts'
 import { firstIdOf, idSlackMs, timeOfId } from '../lib/id.ts'
 import { type Database, type Row, statement, type Value } from '../storage/database.ts'
 import { dayMs, daysOf } from './account-days.ts'
-import type { AttemptRow, Basis, CallRow, Ended, UncollectedWhy } from './record.ts'
+import type { AttemptRow, CallRow } from './record.ts'
+import { attemptIn, rowIn } from './rows.ts'
 
 /** A call's row as the books have it. */
 export interface Call extends CallRow {
@@ -77,7 +77,7 @@ async function listIn(database: Pick<Database, 'report'>, filter: CallFilter, { 
     ['fault = ?', filter.fault],
   ])
   const list = statement(`select * from calls ${where} order by id desc limit $${values.length + 1}`)
-  return (await database.report(list, [...values, limit])).map(toCall)
+  return (await database.report(list, [...values, limit])).map(callIn)
 }
 
 /** Of an account: day by day, on those on which it had calls. */
@@ -101,7 +101,7 @@ export async function callById(database: Pick<Database, 'report'>, id: string): 
   const [row] = await database.report(readCall, [id])
   if (row === undefined) return undefined
   const [attempts, refund] = await Promise.all([database.report(readAttempts, [id]), readRefund(database, id)])
-  return { call: toCall(row), attempts: attempts.map(toAttempt), refund }
+  return { call: callIn(row), attempts: attempts.map(attemptIn), refund }
 }
 
 /** Sums by day: what is held against an upstream's own figures, and what a bill is made of. */
@@ -166,72 +166,6 @@ function conditions(all: readonly Condition[]): { readonly where: string; readon
   return { where: parts.length === 0 ? '' : `where ${parts.join(' and ')}`, values }
 }
 
-function toCall(row: Row): Call {
-  return {
-    id: row.id as string,
-    userId: row.user_id as string,
-    keyId: row.key_id as string,
-    groupId: row.group_id as string | null,
-    accountId: row.account_id as string | null,
-    path: row.path as string,
-    stream: row.stream === 1n,
-    requestedModel: row.requested_model as string | null,
-    servedModel: row.served_model as string | null,
-    tier: row.tier as string | null,
-    priceId: row.price_id as string | null,
-    status: Number(row.status),
-    ended: row.ended as Ended,
-    fault: row.fault as string | null,
-    basis: row.basis as Basis,
-    usage: usageOf(row),
-    held: row.held as bigint,
-    cost: row.cost as bigint,
-    uncollected: row.uncollected as bigint,
-    uncollectedWhy: row.uncollected_why as UncollectedWhy | null,
-    attempts: Number(row.attempts),
-    lineMs: Number(row.line_ms),
-    firstTokenMs: numberOrNull(row.first_token_ms),
-    durationMs: Number(row.duration_ms),
-    address: row.address as string,
-    userAgent: row.user_agent as string | null,
-    instructionsAdded: row.instructions_added === 1n,
-    outputLoweredTo: numberOrNull(row.output_lowered_to),
-    repaired: row.repaired as string | null,
-    upstreamRequestId: row.upstream_request_id as string | null,
-    beganAtMs: Number(row.began_at),
-  }
-}
-
-/** Of a row with the columns of a call's usage. */
-export function usageOf(row: Row): Usage {
-  return {
-    inputTokens: Number(row.input_tokens),
-    cachedTokens: Number(row.cached_tokens),
-    cacheWriteTokens: Number(row.cache_write_tokens),
-    cacheWrite12hTokens: Number(row.cache_write_12h_tokens),
-    outputTokens: Number(row.output_tokens),
-    reasoningTokens: Number(row.reasoning_tokens),
-    webSearches: Number(row.web_searches),
-    fileSearches: Number(row.file_searches),
-  }
-}
-
-function toAttempt(row: Row): AttemptRow {
-  return {
-    callId: row.call_id as string,
-    number: Number(row.number),
-    accountId: row.account_id as string,
-    model: row.model as string,
-    beganAtMs: Number(row.began_at),
-    status: numberOrNull(row.status),
-    fault: row.fault as string | null,
-    firstEventMs: numberOrNull(row.first_event_ms),
-    durationMs: Number(row.duration_ms),
-    upstreamRequestId: row.upstream_request_id as string | null,
-    answered: row.answered === 1n,
-  }
-}
-
-function numberOrNull(value: Row[string] | undefined): number | null {
-  return value === null ? null : Number(value)
+function callIn(row: Row): Call {
+  return { ...rowIn(row), uncollected: row.uncollected as bigint }
 }

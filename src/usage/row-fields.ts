@@ -1,5 +1,7 @@
-import type { Value } from '../storage/database.ts'
-import { type AttemptRow, type CallRow, callColumns, valuesOf, valuesOfAttempt } from './record.ts'
+import type { Row, Value } from '../storage/database.ts'
+import { exact } from '../storage/exact.ts'
+import { type AttemptRow, attemptColumns, type CallRow, callColumns, valuesOf, valuesOfAttempt } from './record.ts'
+import { attemptIn, rowIn } from './rows.ts'
 
 /** What JSON can say as it is. */
 export type Field = string | number | null
@@ -27,49 +29,8 @@ export function accountIn(fields: readonly Field[]): string | null {
 }
 
 /** What `rowFields` was given, durations in whole milliseconds. */
-export function rowIn(fields: readonly Field[]): CallRow {
-  const of = Object.fromEntries(callColumns.map((column, at) => [column, fields[at]])) as never as Readonly<Record<string, never>>
-  return {
-    id: of['id']!,
-    userId: of['user_id']!,
-    keyId: of['key_id']!,
-    groupId: of['group_id']!,
-    accountId: of['account_id']!,
-    path: of['path']!,
-    stream: Boolean(of['stream']),
-    requestedModel: of['requested_model']!,
-    servedModel: of['served_model']!,
-    tier: of['tier']!,
-    priceId: of['price_id']!,
-    status: of['status']!,
-    ended: of['ended']!,
-    fault: of['fault']!,
-    basis: of['basis']!,
-    usage: {
-      inputTokens: of['input_tokens']!,
-      cachedTokens: of['cached_tokens']!,
-      cacheWriteTokens: of['cache_write_tokens']!,
-      cacheWrite12hTokens: of['cache_write_12h_tokens']!,
-      outputTokens: of['output_tokens']!,
-      reasoningTokens: of['reasoning_tokens']!,
-      webSearches: of['web_searches']!,
-      fileSearches: of['file_searches']!,
-    },
-    held: BigInt(of['held']!),
-    cost: BigInt(of['cost']!),
-    uncollectedWhy: fields[callColumns.length] as CallRow['uncollectedWhy'],
-    attempts: of['attempts']!,
-    lineMs: of['line_ms']!,
-    firstTokenMs: of['first_token_ms']!,
-    durationMs: of['duration_ms']!,
-    address: of['address']!,
-    userAgent: of['user_agent']!,
-    instructionsAdded: Boolean(of['instructions_added']),
-    outputLoweredTo: of['output_lowered_to']!,
-    repaired: of['repaired']!,
-    upstreamRequestId: of['upstream_request_id']!,
-    beganAtMs: of['began_at']!,
-  }
+export function rowInFields(fields: readonly Field[]): CallRow {
+  return rowIn(rowOf([...callColumns, 'uncollected_why'], [...valuesIn(fields), fields[callColumns.length]!]))
 }
 
 /** One attempt, of which there is no amount to tell. */
@@ -77,11 +38,11 @@ export function attemptFields(attempt: AttemptRow): readonly Field[] {
   return valuesOfAttempt(attempt) as Field[]
 }
 
-type AttemptFields = [string, number, string, string, number, number | null, string | null, number | null, number, string | null, 0 | 1]
+export function attemptInFields(fields: readonly Field[]): AttemptRow {
+  return attemptIn(rowOf(attemptColumns, fields))
+}
 
-export function attemptIn(fields: readonly Field[]): AttemptRow {
-  const [callId, number, accountId, model, beganAtMs, status, fault, ...rest] = fields as AttemptFields
-  const [firstEventMs, durationMs, upstreamRequestId, answered] = rest
-  const when = { firstEventMs, durationMs, upstreamRequestId, answered: answered === 1 }
-  return { callId, number, accountId, model, beganAtMs, status, fault, ...when }
+/** As the books would give it. */
+function rowOf(columns: readonly string[], values: readonly Value[]): Row {
+  return Object.fromEntries(columns.map((column, at) => [column, exact(values[at]!)]))
 }

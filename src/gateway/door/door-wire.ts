@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { exactly } from '../../lib/bytes.ts'
+import { isFieldValue } from '../../lib/http-field.ts'
 import type { Soon } from '../../lib/soon.ts'
 import { type Body, type BodyParts, takeBody, tooLarge } from '../body.ts'
 import { framed, lastFrame, textBytesMax } from '../frames.ts'
@@ -162,11 +163,8 @@ function linesOf(headers: Readonly<Record<string, string>>): string {
   let lines = ''
   for (const name in headers) {
     const value = headers[name]!
-    if (notOfValue.test(value)) throw new Error(`the header ${name} has a character that HTTP does not allow`)
+    if (!isFieldValue(value)) throw new Error(`the header ${name} has a character that HTTP does not allow`)
     lines += `${name}: ${value}\r\n`
   }
   return lines
 }
-
-/** RFC 9110, 5.5. */
-const notOfValue = /[^\t\x20-\x7e\x80-\xff]/

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { isFieldName, isFieldValue, trimmed } from '../../lib/http-field.ts'
 
 /** A request of the plainest kind: nothing in it can be read in two ways. */
 export interface PlainRequest {
@@ -36,13 +37,12 @@ export function readPlain(bytes: Buffer): PlainRequest | undefined {
 
 const requestLine = /^(GET|POST|DELETE) (\/[!-~]*) HTTP\/1\.1$/
 
-/** RFC 9110, 5.6.2: what the name of a header may consist of. */
-const isOfName = tableOf(/[\w!#$%&'*+.^`|~-]/)
-/** RFC 9110, 5.5. */
-const isOfValue = tableOf(/[\t\x20-\x7e\x80-\xff]/)
+/** By letter, and looked up: a head has hundreds of them. */
+const isOfName = tableOf(isFieldName)
+const isOfValue = tableOf(isFieldValue)
 
-function tableOf(pattern: RegExp): Uint8Array {
-  return Uint8Array.from({ length: 256 }, (_, code) => Number(pattern.test(String.fromCharCode(code))))
+function tableOf(mayBe: (letter: string) => boolean): Uint8Array {
+  return Uint8Array.from({ length: 256 }, (_, code) => Number(mayBe(String.fromCharCode(code))))
 }
 
 /** Undefined where a line is no header, or a name comes twice: what that means depends on the name. */
@@ -71,21 +71,6 @@ function valueEnd(head: string, from: number): number {
   let at = from
   while (isOfValue[head.charCodeAt(at)] === 1) at += 1
   return at
-}
-
-const tab = 0x09
-const space = 0x20
-
-function trimmed(head: string, from: number, to: number): string {
-  let start = from
-  let end = to
-  while (start < end && isBlank(head.charCodeAt(start))) start += 1
-  while (end > start && isBlank(head.charCodeAt(end - 1))) end -= 1
-  return head.slice(start, end)
-}
-
-function isBlank(code: number): boolean {
-  return code === space || code === tab
 }
 
 /** Nothing is asked of the connection, and the body is what it is called. */

@@ -1,5 +1,5 @@
+import { isFieldName, isFieldValue, trimmed } from '../../lib/http-field.ts'
 import type { Headers } from '../verdict.ts'
-import { isFieldName, isFieldValue } from './fields.ts'
 import { AnswerFlaw } from './flaw.ts'
 
 /** The status line and the headers of an answer, and what they say of the rest. */
@@ -116,21 +116,10 @@ function copyOf(text: string): string {
   return Buffer.from(text, 'latin1').toString('latin1')
 }
 
-const space = 32
-const tab = 9
-
 function fieldValue(text: string, from: number, end: number): string {
-  let first = from
-  let last = end
-  while (first < last && isBlank(text.charCodeAt(first))) first += 1
-  while (last > first && isBlank(text.charCodeAt(last - 1))) last -= 1
-  const value = text.slice(first, last)
+  const value = trimmed(text, from, end)
   if (!isFieldValue(value)) throw new AnswerFlaw('a header with what is no text')
   return value
-}
-
-function isBlank(code: number): boolean {
-  return code === space || code === tab
 }
 
 function lengthOf(value: string): number {

@@ -1,5 +1,5 @@
+import { isFieldName, isFieldValue } from '../../lib/http-field.ts'
 import type { Outbound } from '../egress.ts'
-import { isFieldName, isFieldValue } from './fields.ts'
 
 /** A request that cannot be written so that its upstream reads what was meant. Nothing of it is sent. */
 export class RequestFlaw extends Error {

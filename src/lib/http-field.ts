@@ -1,0 +1,30 @@
+/** The grammar of header fields (RFC 9110, 5.5 and 5.6.2), which what is written keeps to and what is read is held to. */
+
+const token = /^[!#$%&'*+\-.^_`|~\dA-Za-z]+$/
+const flawOfValue = /[^\t\x20-\x7e\x80-\xff]/
+
+/** Whether it can be the name of a field. */
+export function isFieldName(text: string): boolean {
+  return token.test(text)
+}
+
+/** Whether it can be a value, as latin1: no line's end, nothing else that steers. */
+export function isFieldValue(text: string): boolean {
+  return !flawOfValue.test(text)
+}
+
+const space = 0x20
+const tab = 0x09
+
+/** What stands between two places, without the blanks around it. */
+export function trimmed(text: string, from: number, to: number): string {
+  let start = from
+  let end = to
+  while (start < end && isBlank(text.charCodeAt(start))) start += 1
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1
+  return text.slice(start, end)
+}
+
+function isBlank(code: number): boolean {
+  return code === space || code === tab
+}
