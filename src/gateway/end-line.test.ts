@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest'
 import { heldCall, openBooks, userSteps } from '../ledger/books.fixture.ts'
+import { paidFields } from '../ledger/paid.ts'
 import { plainText } from '../ledger/plain.ts'
 import type { Ended } from '../ledger/posting.ts'
 import { openSqlite } from '../storage/sqlite.ts'
 import { type AttemptRow, type CallRow, noUsage } from '../usage/record.ts'
 import { callById } from '../usage/report.ts'
+import { attemptFields, rowFields } from '../usage/row-fields.ts'
 import type { CallEnd } from './books.ts'
 import { endInLine, endsAtHand } from './end-line.ts'
 import { stepsIn } from './ends-in-books.ts'
@@ -44,11 +46,40 @@ test('an end is read as it was written, to the last field', () => {
   expect(endsAtHand.endIn(line)).toEqual(ended.end)
 })
 
+test('what the row says is said once, and read all the same', () => {
+  const ended = endedCall('c')
+  const { slip, end } = ended
+  const { userId, keyId, groupId, path, address } = end.row!
+  const call = { ...end.call!, userId, keyId, groupId: groupId!, path, address }
+  const attempts = end.attempts.map(attempt => ({ ...attempt, upstreamRequestId: end.row!.upstreamRequestId }))
+  const alike = { ...ended, slip: { ...slip, ...call }, end: { ...end, call, attempts, owners: [] } }
+  const line = endsAtHand.lineOf(alike)
+  expect(endsAtHand.endIn(line)).toEqual(alike.end)
+  for (const once of [
+    '"c"',
+    '"u"',
+    '"k"',
+    '"g"',
+    JSON.stringify(path),
+    JSON.stringify(address),
+    '"req"',
+    String(2n ** 62n),
+    String(2n ** 61n),
+  ])
+    expect(line.split(once), once).toHaveLength(2)
+})
+
+test('a line in which everything is said is read: so they were before', () => {
+  const { slip, settle, end } = endedCall('c')
+  const line = [1, paidFields(slip, settle), rowFields(end.row!), end.attempts.map(attemptFields), end.owners]
+  expect(endInLine(JSON.stringify(line))).toEqual(end)
+})
+
 test('a line of the first daybooks is read, one of a newer version is not', () => {
   const { end } = endedCall('c')
   expect(endInLine(plainText(end))).toEqual(end)
-  const newer = endsAtHand.lineOf(endedCall('c')).replace(/^\[1/, '[2')
-  expect(() => endInLine(newer)).toThrow('a line of the daybook is of version 2, which this Headgate cannot read; a newer one wrote it')
+  const newer = endsAtHand.lineOf(endedCall('c')).replace(/^\[2/, '[3')
+  expect(() => endInLine(newer)).toThrow('a line of the daybook is of version 3, which this Headgate cannot read; a newer one wrote it')
 })
 
 test('the books have of a line all that was on it, in one commit with others', async () => {
@@ -84,8 +115,8 @@ const tables = ['wallets', 'holds', 'entries', 'owners', 'account_days']
 test('what cannot be worked out is refused, and the books go on', async () => {
   await using books = await openBooks(openSqlite)
   const { database } = books
-  const worked = endsAtHand.stepsOf(['[2]'])
-  await expect(database.commit(worked, 'synced')).rejects.toThrow('of version 2')
+  const worked = endsAtHand.stepsOf(['[3]'])
+  await expect(database.commit(worked, 'synced')).rejects.toThrow('of version 3')
   await expect(database.commit([...worked, ...userSteps('v')], 'synced')).rejects.toThrow('must be alone in its commit')
   await database.commit(userSteps('w'), 'synced')
   expect(() => stepsIn('{')).toThrow(SyntaxError)

@@ -12,7 +12,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
-import { crc32 } from 'node:zlib'
+import { checksum, checksumDigits } from '../lib/checksum.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Gathering } from '../lib/gathering.ts'
 
@@ -252,7 +252,6 @@ function tell(group: Group, error: unknown): void {
 
 /** What the last line says when the books have all. */
 const closing = 'null'
-const checksumDigits = 8
 const newline = 0x0a
 
 interface FoundLine {
@@ -283,8 +282,4 @@ function lineIn(bytes: Buffer, at: number): FoundLine | undefined {
   const text = bytes.toString('utf8', checksumDigits)
   const [numbers, number, oldest] = /^(\d+) (\d+) /.exec(text)!
   return { at, number: Number(number), oldest: Number(oldest), json: text.slice(numbers.length) }
-}
-
-function checksum(bytes: Buffer): string {
-  return crc32(bytes).toString(16).padStart(checksumDigits, '0')
 }

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { crc32 } from 'node:zlib'
+import { checksum, checksumDigits } from '../lib/checksum.ts'
 import { DatabaseAway } from '../storage/database.ts'
 import { fromPlainText, plainText } from './plain.ts'
 
@@ -180,7 +180,6 @@ async function openWhole(path: string, report: (trouble: OwedTrouble) => void) {
 const fileMode = 0o600
 const chunkBytes = 64 * 1024
 const newline = 0x0a
-const checksumDigits = 8
 
 async function findLines(file: FileHandle): Promise<{ readonly lines: Set<Line>; readonly end: number; readonly torn: Buffer }> {
   const lines = new Set<Line>()
@@ -226,10 +225,6 @@ function lineOf(charge: unknown): Buffer {
 function checkedJson(line: Buffer): string | undefined {
   const json = line.toString('utf8', checksumDigits + 1, line.length - 1)
   return line.toString('latin1', 0, checksumDigits + 1) === `${checksum(json)} ` ? json : undefined
-}
-
-function checksum(json: string): string {
-  return crc32(json).toString(16).padStart(checksumDigits, '0')
 }
 
 async function setAside(path: string, bytes: Buffer): Promise<void> {

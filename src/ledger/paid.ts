@@ -5,7 +5,7 @@ import type { Settle } from './steps.ts'
 export type Paid = Slip & Pick<Settle, 'cost' | 'entryId' | 'atMs'>
 
 /** In the order of `paidIn`: for a line of JSON, where an amount is decimal text. */
-export function paidFields(slip: Slip, { cost, entryId, atMs }: Settle): readonly unknown[] {
+export function paidFields(slip: Slip, { cost, entryId, atMs }: Settle): unknown[] {
   const { callId, walletId, want, leaseId, userId, keyId, groupId, model, path, address, stream, beganAtMs } = slip
   const call = [leaseId, userId, keyId, groupId, model, path, address, stream, beganAtMs]
   return [callId, walletId, want.toString(), cost.toString(), entryId, atMs, ...call]

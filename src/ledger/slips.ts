@@ -1,5 +1,5 @@
 import { closeSync, constants, existsSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
-import { crc32 } from 'node:zlib'
+import { checksum, checksumDigits } from '../lib/checksum.ts'
 import type { HoldRequest } from './steps.ts'
 
 /**
@@ -116,7 +116,6 @@ function linesIn(bytes: Buffer): readonly Line[] {
   return lines.sort((one, other) => one.number - other.number)
 }
 
-const checksumDigits = 8
 const newline = 0x0a
 
 function lineOf(number: number, oldest: number, slip: Slip): string {
@@ -137,8 +136,4 @@ function lineIn(place: Buffer): Line | undefined {
   const [model, path, address, stream, beganAtMs] = call
   const ids = { callId, walletId, leaseId, userId, keyId, groupId }
   return { number, oldest, slip: { ...ids, want: BigInt(want), model, path, address, stream, beganAtMs } }
-}
-
-function checksum(json: string): string {
-  return crc32(json).toString(16).padStart(checksumDigits, '0')
 }

@@ -177,7 +177,7 @@ export function valuesOf(row: CallRow): Value[] {
 }
 
 /** In the order of `attemptColumns`. */
-export function valuesOfAttempt(attempt: AttemptRow): readonly Value[] {
+export function valuesOfAttempt(attempt: AttemptRow): Value[] {
   return [
     attempt.callId,
     attempt.number,

@@ -34,7 +34,7 @@ export function rowInFields(fields: readonly Field[]): CallRow {
 }
 
 /** One attempt, of which there is no amount to tell. */
-export function attemptFields(attempt: AttemptRow): readonly Field[] {
+export function attemptFields(attempt: AttemptRow): Field[] {
   return valuesOfAttempt(attempt) as Field[]
 }
 

@@ -30,7 +30,7 @@ test.for(['json', 'stream'] as const)('(%s) the daybook is synced before the las
       id,
       kind,
       file: 'calls.daybook',
-      charge: new RegExp(`\\[1,\\[\\\\"${id}`),
+      charge: new RegExp(`\\[2,.*\\],\\[\\\\"${id}`),
       isSyncedAsWritten: true,
     })
     expect(trace.some(line => line.includes('headgate.db-wal') && line.includes(`charge${id}`))).toBe(true)
