@@ -28,3 +28,31 @@ export function trimmed(text: string, from: number, to: number): string {
 function isBlank(code: number): boolean {
   return code === space || code === tab
 }
+
+/** Headers as they are read: nothing in it but what was put there. V8 would keep a literal without a prototype as a hash table. */
+export class Fields<Value = string> {
+  [name: string]: Value
+}
+Reflect.deleteProperty(Fields.prototype, 'constructor')
+Object.setPrototypeOf(Fields.prototype, null)
+
+/**
+ * Names in lower case by how they came. The same few come with every message, so they are looked at once. A text that was cut from another
+ * keeps all of that one, and so does not become a key.
+ */
+const lowerNames = new Map<string, string>()
+const lowerNamesMax = 1_000
+
+/** A name as everybody calls it; undefined when it can be none. */
+export function fieldName(raw: string): string | undefined {
+  const known = lowerNames.get(raw)
+  if (known !== undefined) return known
+  if (!isFieldName(raw)) return undefined
+  const name = raw.toLowerCase()
+  if (lowerNames.size < lowerNamesMax) lowerNames.set(copyOf(raw), copyOf(name))
+  return name
+}
+
+function copyOf(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1')
+}

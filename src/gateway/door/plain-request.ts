@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { isFieldName, isFieldValue, trimmed } from '../../lib/http-field.ts'
+import { Fields, fieldName, isFieldValue, trimmed } from '../../lib/http-field.ts'
 
 /** A request of the plainest kind: nothing in it can be read in two ways. */
 export interface PlainRequest {
@@ -38,33 +38,22 @@ export function readPlain(bytes: Buffer): PlainRequest | undefined {
 const requestLine = /^(GET|POST|DELETE) (\/[!-~]*) HTTP\/1\.1$/
 
 /** By letter, and looked up: a head has hundreds of them. */
-const isOfName = tableOf(isFieldName)
-const isOfValue = tableOf(isFieldValue)
-
-function tableOf(mayBe: (letter: string) => boolean): Uint8Array {
-  return Uint8Array.from({ length: 256 }, (_, code) => Number(mayBe(String.fromCharCode(code))))
-}
+const isOfValue = Uint8Array.from({ length: 256 }, (_, code) => Number(isFieldValue(String.fromCharCode(code))))
 
 /** Undefined where a line is no header, or a name comes twice: what that means depends on the name. */
 function headersIn(head: string, from: number): IncomingHttpHeaders | undefined {
-  const headers: Record<string, string> = { __proto__: null } as never
+  const headers = new Fields()
   for (let at = from; at < head.length; ) {
-    const colon = nameEnd(head, at)
-    if (colon === at || head[colon] !== ':') return undefined
+    const colon = head.indexOf(':', at)
+    if (colon === -1) return undefined
+    const name = fieldName(head.slice(at, colon))
     const end = valueEnd(head, colon + 1)
     if (end < head.length && !head.startsWith('\r\n', end)) return undefined
-    const name = head.slice(at, colon).toLowerCase()
-    if (headers[name] !== undefined) return undefined
+    if (name === undefined || headers[name] !== undefined) return undefined
     headers[name] = trimmed(head, colon + 1, end)
     at = end + 2
   }
   return headers
-}
-
-function nameEnd(head: string, from: number): number {
-  let at = from
-  while (isOfName[head.charCodeAt(at)] === 1) at += 1
-  return at
 }
 
 function valueEnd(head: string, from: number): number {

@@ -1,4 +1,4 @@
-import { isFieldName, isFieldValue, trimmed } from '../../lib/http-field.ts'
+import { Fields, fieldName, isFieldValue, trimmed } from '../../lib/http-field.ts'
 import type { Headers } from '../verdict.ts'
 import { AnswerFlaw } from './flaw.ts'
 
@@ -25,7 +25,7 @@ const keepMsLess = 2_000
 export function readHead(text: string): AnswerHead {
   const lineEnd = endOfLine(text, 0)
   const status = statusOf(text, lineEnd)
-  const headers = { __proto__: null } as unknown as Record<string, string | string[]>
+  const headers = new Fields<string | string[]>()
   let length: number | undefined
   let isChunked = false
   // A server of HTTP/1.0 closes.
@@ -96,24 +96,10 @@ function statusOf(text: string, end: number): number {
   return status
 }
 
-/**
- * Names in lower case by how they came. The same few come in every answer, so they are checked once. A text that was cut from another
- * keeps all of that one, and so does not become a key.
- */
-const names = new Map<string, string>()
-const namesMax = 1_000
-
 function nameOf(raw: string): string {
-  const known = names.get(raw)
-  if (known !== undefined) return known
-  if (!isFieldName(raw)) throw new AnswerFlaw('a header whose name is none')
-  const name = raw.toLowerCase()
-  if (names.size < namesMax) names.set(copyOf(raw), copyOf(name))
+  const name = fieldName(raw)
+  if (name === undefined) throw new AnswerFlaw('a header whose name is none')
   return name
-}
-
-function copyOf(text: string): string {
-  return Buffer.from(text, 'latin1').toString('latin1')
 }
 
 function fieldValue(text: string, from: number, end: number): string {
@@ -137,7 +123,7 @@ function keepMsOf(value: string): number {
   return seconds === undefined ? keepMsUsual : Math.max(0, Math.min(Number(seconds) * 1000 - keepMsLess, keepMsMax))
 }
 
-function add(headers: Record<string, string | string[]>, name: string, value: string): void {
+function add(headers: Fields<string | string[]>, name: string, value: string): void {
   const before = headers[name]
   if (before === undefined) headers[name] = value
   else if (typeof before === 'string') headers[name] = [before, value]
