@@ -55,23 +55,29 @@ export function partsIn(text: string): Parts {
 /** In place of what stands in the row as well: a number where there are none. */
 const asInRow = 0
 
-/** Of each text: where the row, too, may say it. */
-type RowPlaces = readonly (readonly [at: number, inRow: number])[]
+/** Of each text: where it stands, then where the row may say it too. Flat, because each call goes through them twice. */
+type RowPlaces = readonly number[]
 
 const rowPlacesOfPaid = rowPlaces({ 0: 'id', 2: 'held', 3: 'cost', 7: 'user_id', 8: 'key_id', 9: 'group_id', 11: 'path', 12: 'address' })
 const rowPlacesOfAttempt = rowPlaces({ 0: 'id', 2: 'account_id', 9: 'upstream_request_id' })
 
 function rowPlaces(columns: Readonly<Record<number, string>>): RowPlaces {
-  return Object.entries(columns).map(([at, column]) => [Number(at), callColumns.indexOf(column)])
+  return Object.entries(columns).flatMap(([at, column]) => [Number(at), callColumns.indexOf(column)])
 }
 
 function sayLess<V>(fields: (V | Field)[], row: readonly Field[], places: RowPlaces): (V | Field)[] {
-  for (const [at, inRow] of places) if (fields[at] === row[inRow]) fields[at] = asInRow
+  for (let next = 0; next < places.length; next += 2) {
+    const at = places[next]!
+    if (fields[at] === row[places[next + 1]!]) fields[at] = asInRow
+  }
   return fields
 }
 
 function sayAll<V>(fields: (V | Field)[], row: readonly Field[], places: RowPlaces): (V | Field)[] {
-  for (const [at, inRow] of places) if (fields[at] === asInRow) fields[at] = row[inRow]!
+  for (let next = 0; next < places.length; next += 2) {
+    const at = places[next]!
+    if (fields[at] === asInRow) fields[at] = row[places[next + 1]!]!
+  }
   return fields
 }
 
