@@ -78,6 +78,24 @@ test('what a server closes between two calls is opened anew', async () => {
   expect(connections).toBe(calls)
 })
 
+test('what a server says of the silence before a first call is no answer to it, but the same later is', async () => {
+  let isSaid = false
+  await using server = await serving((_, response) => {
+    if (isSaid) return void response.end('{}')
+    isSaid = true
+    response.writeHead(408, { 'content-length': 2, connection: 'close' }).end('{}')
+  })
+  const { calls } = await keepInFlight(server.load, 1, 20)
+  expect(isSaid).toBe(true)
+  expect(calls).toBeGreaterThan(0)
+  let served = 0
+  await using other = await serving((_, response) => {
+    served += 1
+    response.writeHead(served === 2 ? 408 : 200, { 'content-length': 2, ...(served === 2 && { connection: 'close' }) }).end('{}')
+  })
+  await expect(keepInFlight(other.load, 1, 20)).rejects.toThrow(WrongAnswer)
+})
+
 test('a call that finds every connection taken is made all the same, and its time runs from when it was due', async () => {
   const due: number[] = []
   let releasedMs = 0
