@@ -6,25 +6,25 @@ import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { getHeapStatistics } from 'node:v8'
+import { getHeapStatistics, setFlagsFromString } from 'node:v8'
 
 const nodeMajorMin = 24
 /**
  * How much V8 may let lie: in MB, what is young is two of these, from the first moment, because it is looked through far more often while it grows;
- * in percent, how much what is old may grow before it is looked through. And that nothing begins among what is old: where V8 once saw much of a kind
- * live on, it makes all of that kind there from then on, and of a call nothing lives on but a line.
+ * in percent, how much what is old may grow before it is looked through.
  */
-const smallerFlags = [
-  '--max-semi-space-size=16',
-  '--min-semi-space-size=16',
-  '--heap-growing-percent=200',
-  '--no-allocation-site-pretenuring',
-]
+const smallerFlags = ['--max-semi-space-size=16', '--min-semi-space-size=16', '--heap-growing-percent=200']
+/**
+ * Nothing begins among what is old. Where V8 once saw much of a kind live on it makes all of that kind there from then on, and of a call nothing
+ * lives on but a line: three of four KB of it were old garbage. A Node that has no such flag says so, and goes on.
+ */
+const youngFlag = '--no-allocation-site-pretenuring'
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 
 if (majorOf(process.versions.node) < nodeMajorMin) startWithNewerNode()
 else {
   if (isGateway() && isRoomy()) startSmaller()
+  if (isGateway()) setFlagsFromString(youngFlag)
   await start()
 }
 

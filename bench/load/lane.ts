@@ -12,24 +12,25 @@ export interface Lane {
   close(): void
 }
 
-const requestTimeout = 408
+const timeoutStatus = 408
+const longSilenceMs = 1_000
 
 /**
- * Connects. What the other side closes between two calls is opened anew for the next one; so is what it closes because it was silent for too long,
- * when that is on its way as the first call leaves: a gateway that had a thousand of those at once was taken for one that answers wrongly.
+ * Connects. What the other side closes between two calls is opened anew for the next one; so is what it closes because nothing was said on it for
+ * long, when that is on its way as the first call leaves: a gateway that closed a thousand of those at once was taken for one that answers wrongly.
  */
 export async function openLane(port: number): Promise<Lane> {
   let line = await openLine(port)
-  let isSilent = true
+  let saidNothingSinceMs: number | undefined = performance.now()
   return {
     async call(request, sent) {
       if (line.isClosed()) line = await openLine(port)
+      const wasSilent = saidNothingSinceMs !== undefined && performance.now() - saidNothingSinceMs >= longSilenceMs
+      saidNothingSinceMs = undefined
       const heard = await line.call(request, sent)
-      const meantSilence = isSilent && heard.status === requestTimeout && heard.closes
-      isSilent = false
-      if (!meantSilence) return heard
+      if (!wasSilent || heard.status !== timeoutStatus || !heard.closes) return heard
       line = await openLine(port)
-      return line.call(request, sent)
+      return line.call(request) // Its time runs from when it was sent first.
     },
     close: () => line.close(),
   }

@@ -38,7 +38,7 @@ test.each([
   expect(err.trimEnd()).not.toContain('\n')
 })
 
-const smaller = ['--max-semi-space-size=16', '--min-semi-space-size=16', '--heap-growing-percent=200', '--no-allocation-site-pretenuring']
+const smaller = ['--max-semi-space-size=16', '--min-semi-space-size=16', '--heap-growing-percent=200']
 
 test.skipIf(process.execve === undefined).each<[string, string[], string[], Record<string, string>, string[]]>([
   ['a gateway starts anew, with a smaller heap', ['serve'], ['--max-heap-size=2000'], {}, [...smaller, '--max-heap-size=2000']],

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { extname } from 'node:path'
 import type { NewOwner } from '../directory/owners.ts'
 import { type Paid, paidFields, paidIn } from '../ledger/paid.ts'
@@ -10,7 +11,7 @@ import type { CallEnd } from './books.ts'
 
 /**
  * How a call that ends at hand stands in the daybook: its version, the money, the row, and what is not on every row. By place and not by name,
- * and what the row says is not said again, because both took two thirds of it, and each call has its line made, checked, written and read once.
+ * and what the row says is not said again, because that was most of it, and each call has its line made, checked, written and read once.
  */
 const version = 2
 /** In which everything was said. */
@@ -55,14 +56,20 @@ export function partsIn(text: string): Parts {
 /** In place of what stands in the row as well: a number where there are none. */
 const asInRow = 0
 
-/** Of each text: where it stands, then where the row may say it too. Flat, because each call goes through them twice. */
+/**
+ * Of each text: where it stands, then where the row may say it too. Flat, because each call goes through them twice. They are part of the version,
+ * as the order of all fields is.
+ */
 type RowPlaces = readonly number[]
 
 const rowPlacesOfPaid = rowPlaces({ 0: 'id', 2: 'held', 3: 'cost', 7: 'user_id', 8: 'key_id', 9: 'group_id', 11: 'path', 12: 'address' })
 const rowPlacesOfAttempt = rowPlaces({ 0: 'id', 2: 'account_id', 9: 'upstream_request_id' })
 
 function rowPlaces(columns: Readonly<Record<number, string>>): RowPlaces {
-  return Object.entries(columns).flatMap(([at, column]) => [Number(at), callColumns.indexOf(column)])
+  return Object.entries(columns).flatMap(([at, column]) => {
+    assert(callColumns.includes(column), `a row has no ${column}`)
+    return [Number(at), callColumns.indexOf(column)]
+  })
 }
 
 function sayLess<V>(fields: (V | Field)[], row: readonly Field[], places: RowPlaces): (V | Field)[] {

@@ -36,23 +36,27 @@ export class Fields<Value = string> {
 Reflect.deleteProperty(Fields.prototype, 'constructor')
 Object.setPrototypeOf(Fields.prototype, null)
 
-/**
- * Names in lower case by how they came. The same few come with every message, so they are looked at once. A text that was cut from another
- * keeps all of that one, and so does not become a key.
- */
-const lowerNames = new Map<string, string>()
-const lowerNamesMax = 1_000
+/** Names are remembered up to this length, and so many of them. */
+const rememberedLengthMax = 64
+const rememberedMax = 1_000
 
-/** A name as everybody calls it; undefined when it can be none. */
-export function fieldName(raw: string): string | undefined {
-  const known = lowerNames.get(raw)
-  if (known !== undefined) return known
-  if (!isFieldName(raw)) return undefined
-  const name = raw.toLowerCase()
-  if (lowerNames.size < lowerNamesMax) lowerNames.set(copyOf(raw), copyOf(name))
-  return name
+/**
+ * Reads names as everybody calls them, in lower case; undefined for what can be none. The same few come with every message, so they are remembered:
+ * by whoever reads, because those who fill it with others spoil it for their own kind only.
+ */
+export function fieldNameReader(): (raw: string) => string | undefined {
+  const remembered = new Map<string, string>()
+  return raw => {
+    const known = remembered.get(raw)
+    if (known !== undefined) return known
+    if (!isFieldName(raw)) return undefined
+    const name = raw.toLowerCase()
+    if (remembered.size < rememberedMax && raw.length <= rememberedLengthMax) remembered.set(copyOf(raw), copyOf(name))
+    return name
+  }
 }
 
+/** A text that was cut from another keeps all of that one. */
 function copyOf(text: string): string {
   return Buffer.from(text, 'latin1').toString('latin1')
 }

@@ -147,11 +147,11 @@ const manySteps = 900
 const stretchSteps = 50
 /** Milliseconds. Any time at all: the system then gives the core to whoever waits for it. */
 const restMs = 0.02
-const never = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+const untouched = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
 
 /** Where there is one core, the gateway's thread shall not wait for it as long as many calls take: a call in a hundred was a millisecond later. */
 function rest(): void {
-  Atomics.wait(never, 0, 0, restMs)
+  Atomics.wait(untouched, 0, 0, restMs)
 }
 
 /** Up to the first that fails. */

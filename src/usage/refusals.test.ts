@@ -3,7 +3,7 @@ import { manualClock, openBooks } from '../ledger/books.fixture.ts'
 import { type Committed, type Database, DatabaseAway, type Step } from '../storage/database.ts'
 import { openSqlite } from '../storage/sqlite.ts'
 import { refusal, startMs } from './record.fixture.ts'
-import { flushAfterMs, flushRows, openRecorder, waitingRowsMax } from './refusals.ts'
+import { floodRows, flushAfterMs, flushRows, openRecorder, waitingRowsMax } from './refusals.ts'
 import { listCalls } from './report.ts'
 
 test('refusals are written together, a little later', async () => {
@@ -27,6 +27,18 @@ test('a full group does not wait for the clock', async () => {
   for (let index = 0; index < flushRows; index++) recorder.refused(refusal(`r${index}`))
   await seen.written(1)
   expect(seen.sizes).toEqual([flushRows])
+})
+
+test('when more come than small groups would take, groups are larger', async () => {
+  await using books = await openBooks(openSqlite)
+  const seen = watched(books.database)
+  await using recorder = openRecorder(seen, manualClock(startMs))
+  const count = flushRows + 2 * floodRows + flushRows
+  for (let index = 0; index < count; index++) recorder.refused(refusal(`r${index}`))
+  await recorder.flush()
+  expect(seen.sizes.slice(0, 2)).toEqual([flushRows, floodRows])
+  expect(Math.max(...seen.sizes.slice(2))).toBeLessThanOrEqual(floodRows)
+  expect(await countOf(books.database)).toBe(count)
 })
 
 test('disposing writes what is waiting', async () => {

@@ -19,6 +19,8 @@ export interface Recorder extends AsyncDisposable {
 export const flushAfterMs = 200
 /** So many rows make one transaction. With 200, to hand them over and to write them kept one call in a hundred waiting for twice as long. */
 export const flushRows = 40
+/** When they come faster than that is written. */
+export const floodRows = 200
 /** About 10 MB of rows, when the books are away. */
 export const waitingRowsMax = 10_000
 
@@ -57,7 +59,7 @@ export function openRecorder(database: Pick<Database, 'commit'>, clock: Clock): 
 
   async function writeWaiting(): Promise<void> {
     while (waiting.length > 0) {
-      const group = waiting.slice(0, flushRows)
+      const group = waiting.slice(0, waiting.length > floodRows ? floodRows : flushRows)
       const refusedRows = await writeGroup(database, group)
       dropped += refusedRows
       waiting = waiting.slice(group.length)

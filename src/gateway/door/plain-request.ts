@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { Fields, fieldName, isFieldValue, trimmed } from '../../lib/http-field.ts'
+import { Fields, fieldNameReader, isFieldValue, trimmed } from '../../lib/http-field.ts'
 
 /** A request of the plainest kind: nothing in it can be read in two ways. */
 export interface PlainRequest {
@@ -40,13 +40,15 @@ const requestLine = /^(GET|POST|DELETE) (\/[!-~]*) HTTP\/1\.1$/
 /** By letter, and looked up: a head has hundreds of them. */
 const isOfValue = Uint8Array.from({ length: 256 }, (_, code) => Number(isFieldValue(String.fromCharCode(code))))
 
+const readName = fieldNameReader()
+
 /** Undefined where a line is no header, or a name comes twice: what that means depends on the name. */
 function headersIn(head: string, from: number): IncomingHttpHeaders | undefined {
   const headers = new Fields()
   for (let at = from; at < head.length; ) {
     const colon = head.indexOf(':', at)
     if (colon === -1) return undefined
-    const name = fieldName(head.slice(at, colon))
+    const name = readName(head.slice(at, colon))
     const end = valueEnd(head, colon + 1)
     if (end < head.length && !head.startsWith('\r\n', end)) return undefined
     if (name === undefined || headers[name] !== undefined) return undefined

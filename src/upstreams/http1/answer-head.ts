@@ -1,4 +1,4 @@
-import { Fields, fieldName, isFieldValue, trimmed } from '../../lib/http-field.ts'
+import { Fields, fieldNameReader, isFieldValue, trimmed } from '../../lib/http-field.ts'
 import type { Headers } from '../verdict.ts'
 import { AnswerFlaw } from './flaw.ts'
 
@@ -96,8 +96,10 @@ function statusOf(text: string, end: number): number {
   return status
 }
 
+const readName = fieldNameReader()
+
 function nameOf(raw: string): string {
-  const name = fieldName(raw)
+  const name = readName(raw)
   if (name === undefined) throw new AnswerFlaw('a header whose name is none')
   return name
 }
