@@ -128,6 +128,11 @@ test('the books have of a line all that was on it, in one commit with others', a
   expect(entries).toMatchObject([{ id: 'entry-c', reference: 'c', amount: -50n }])
   expect(owners!.map(({ id }) => id)).toEqual(['resp-c', 'resp-d'])
   expect(days).toMatchObject([{ account_id: 'acct' }])
+  // That the day is there is known from then on.
+  await database.commit([{ statement: { number: -1, sql: 'delete from account_days' }, values: [] }], 'synced')
+  const another = endsAtHand.lineOf(endedCall('e', { held: 5n, cost: 5n }))
+  expect(await database.commit(endsAtHand.stepsOf([another]), 'synced')).toMatchObject({ done: true })
+  expect(await database.report({ number: 900_100, sql: 'select * from account_days' })).toEqual([])
 })
 
 const tables = ['wallets', 'holds', 'entries', 'owners', 'account_days']

@@ -68,8 +68,15 @@ export function script(sql: string): Statement {
 /** The number of all that is worked out: an engine knows it by its text. */
 export const workedOutNumber = -2
 
+/** What the `stepsIn` of a module makes of a text. */
+export interface WorkedOut {
+  readonly steps: readonly Step[]
+  /** Called in the same thread, when they have been committed. */
+  readonly committed?: () => void
+}
+
 /**
- * Steps that are worked out where they run: its one value is a text, from which the module's `stepsIn(text)` makes them, all of which have their
+ * Steps that are worked out where they run: its one value is a text, from which the module's `stepsIn(text)` makes them (`WorkedOut`), all of which have their
  * guards. For commits of so many steps that to put them together and to send them would cost the gateway's thread as much as all else. It must be
  * alone in its commit. Only the embedded engine has a thread to do it in; others refuse it.
  */

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { type Row, type Step, scriptNumber, type Value, workedOutNumber } from './database.ts'
+import { type Row, type Step, scriptNumber, type Value, type WorkedOut, workedOutNumber } from './database.ts'
 import { exact, firstWords } from './exact.ts'
 import { positional } from './placeholders.ts'
 import { type Answer, type Command, type Level, type Message, readCommands, readLevel, type SentStep } from './sqlite-wire.ts'
@@ -76,6 +76,7 @@ function answerBatch(batch: readonly Command[]): Answer[] {
       outcomes = batch.map(runApart)
     }
     commit.run()
+    for (const { committed } of outcomes) committed?.()
     return outcomes.map(outcome => outcome.answer)
   } catch (error) {
     if (database.isTransaction) database.exec('rollback')
@@ -96,14 +97,16 @@ function begin(level: Level): void {
 interface Outcome {
   readonly answer: Answer
   readonly leftTraces: boolean
+  /** Whom to tell when it has been committed. */
+  readonly committed?: (() => void) | undefined
 }
 
 function runApart(command: Command): Outcome {
   savepoint.run()
-  const { answer, leftTraces } = run(command)
+  const { answer, leftTraces, committed } = run(command)
   if (leftTraces) undo.run()
   release.run()
-  return { answer, leftTraces: false }
+  return { answer, leftTraces: false, committed }
 }
 
 /** Throws only what the whole batch cannot survive. */
@@ -111,18 +114,19 @@ function run({ steps }: Command): Outcome {
   const [first] = steps
   if (first?.number !== workedOutNumber) return runSteps(steps)
   if (steps.length > 1) return { answer: 'what is worked out must be alone in its commit', leftTraces: false }
-  let made: readonly Step[]
+  let made: WorkedOut
   try {
     made = makerIn(first.sql)(first.values[0] as string)
   } catch (error) {
     return { answer: messageOf(error), leftTraces: false }
   }
-  const outcome = runSteps(made.map(sentStep), made.length < manySteps)
+  const outcome = runSteps(made.steps.map(sentStep), made.steps.length < manySteps)
+  if (outcome.answer === null) return { ...outcome, committed: made.committed }
   if (typeof outcome.answer !== 'number') return outcome
-  return { ...outcome, answer: { guard: made[outcome.answer]?.otherwise ?? `step ${outcome.answer}` } }
+  return { ...outcome, answer: { guard: made.steps[outcome.answer]?.otherwise ?? `step ${outcome.answer}` } }
 }
 
-type Maker = (text: string) => readonly Step[]
+type Maker = (text: string) => WorkedOut
 
 const makers = new Map<string, Maker>()
 const load = createRequire(import.meta.url)

@@ -5,7 +5,7 @@ import { newId } from '../lib/id.ts'
 import { type Database, statement } from '../storage/database.ts'
 import { migrate } from '../storage/migrate.ts'
 import { migrations } from '../storage/migrations/list.ts'
-import { accountDaySteps, dayMs } from './account-days.ts'
+import { accountDaySteps, DaysWritten, dayMs } from './account-days.ts'
 import { refusal } from './record.fixture.ts'
 import { type CallRow, callSteps } from './record.ts'
 import { type CallFilter, listCalls } from './report.ts'
@@ -21,6 +21,23 @@ test('each account and day is written once, in one order', () => {
     ['a', day + 1],
     ['b', day],
   ])
+})
+
+test('what is known to be written is not written again: of the latest day, and once it was committed', () => {
+  const days = new DaysWritten()
+  const [one, other] = [call(startMs, 'a'), call(startMs, 'b')]
+  days.workedOut([one])
+  const { steps, committed } = days.workedOut([one])
+  expect(steps, 'it was not committed').toHaveLength(1)
+  committed()
+  expect(days.workedOut([one, { ...one, accountId: null }]).steps).toEqual([])
+  expect(days.workedOut([one, other]).steps.map(({ values }) => values[0])).toEqual(['b'])
+  const later = days.workedOut([call(startMs + dayMs, 'a')])
+  expect(later.steps).toHaveLength(1)
+  later.committed()
+  committed()
+  expect(days.workedOut([one]).steps, 'an earlier day').toHaveLength(1)
+  expect(days.workedOut([call(startMs + dayMs, 'a')]).steps).toEqual([])
 })
 
 onEveryEngine(open => {
