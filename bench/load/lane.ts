@@ -24,8 +24,9 @@ export async function openLane(port: number): Promise<Lane> {
   let saidNothingSinceMs: number | undefined = performance.now()
   return {
     async call(request, sent) {
-      if (line.isClosed()) line = await openLine(port)
-      const wasSilent = saidNothingSinceMs !== undefined && performance.now() - saidNothingSinceMs >= longSilenceMs
+      const isNew = line.isClosed()
+      if (isNew) line = await openLine(port)
+      const wasSilent = !isNew && saidNothingSinceMs !== undefined && performance.now() - saidNothingSinceMs >= longSilenceMs
       saidNothingSinceMs = undefined
       const heard = await line.call(request, sent)
       if (!wasSilent || heard.status !== timeoutStatus || !heard.closes) return heard
